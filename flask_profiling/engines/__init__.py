@@ -1,0 +1,74 @@
+"""Engines collect: the protocol they share and the table of those there are; each lives in its own module.
+
+An engine belongs to one session in one process. ``start`` and ``stop`` may run on any threads; a fault of an engine
+inside a request is its own to contain (the request goes on). An engine never knows a format.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from ..model import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What an engine is told when it is made.
+
+    ``spool`` is a private directory on the output file system for files too large to carry (``<engine>-<pid>.<suffix>``,
+    written under a temporary name and renamed); ``app_paths`` are the directories that count as application code (empty:
+    everything outside the standard library and site-packages); ``write_heap`` writes a walked heap to a binary file (the format is handed
+    in, so that no engine imports one).
+    """
+
+    session_id: str
+    spool: Path | None = None
+    allocation_frames: int = 0
+    heap_values: str = "redacted"
+    app_paths: tuple[str, ...] = ()
+    write_heap: Callable[[Iterable[object], BinaryIO], None] | None = None
+
+
+class Engine(Protocol):
+    """One way to collect, for one session, in one process."""
+
+    def start(self) -> None:
+        """Begin to collect.
+
+        Raises Unavailable (or MissingExtra) where this Python or platform cannot, and EngineBusy where another tool holds the hook
+        that is needed; then nothing was changed.
+        """
+
+    def stop(self) -> Recording:
+        """End collecting, put everything back as it was and return what was collected. Called once, on any thread."""
+
+
+@runtime_checkable
+class RequestEngine(Protocol):
+    """An engine that must be told when a request runs in the calling thread (or greenlet)."""
+
+    def enter(self, route: str) -> object:
+        """Begin to attribute what the calling thread does to ``route``; returns a token for :meth:`leave`.
+
+        Nested and repeated calls in one thread are allowed (a streamed body is entered again for each chunk); only the outermost counts.
+        """
+
+    def leave(self, token: object) -> None:
+        """End what :meth:`enter` began, in the same thread; harmless after ``stop``."""
+
+
+# engine name -> "module:factory", where factory(options: EngineOptions) -> Engine imports nothing optional before start()
+ENGINES: dict[str, str] = {
+    "cprofile": "flask_profiling.engines.cprofile:CProfileEngine",
+}
+
+
+def create(name: str, options: EngineOptions) -> Engine:
+    """Make the engine called ``name``; raises KeyError for a name that is not in :data:`ENGINES`."""
+    module, _, factory = ENGINES[name].partition(":")
+    engine: Engine = getattr(importlib.import_module(module), factory)(options)
+    return engine

@@ -1,0 +1,41 @@
+"""Frozen data that travels between the rooms: from engines through sessions to formats and the store; no behaviour beyond
+merging and JSON, no clock, no file, no Flask."""
+
+from __future__ import annotations
+
+from .graph import NO_COST, CallGraph, CallGraphs, Cost, Function
+from .requests import RouteTimes, bucket_of
+from .session import (
+    DATA_KINDS,
+    RECORDING_VERSION,
+    Artifact,
+    Data,
+    Part,
+    Recording,
+    Session,
+    SessionOptions,
+    SessionRecording,
+    WorkerId,
+    merge_recordings,
+)
+
+__all__ = [
+    "DATA_KINDS",
+    "NO_COST",
+    "RECORDING_VERSION",
+    "Artifact",
+    "CallGraph",
+    "CallGraphs",
+    "Cost",
+    "Data",
+    "Function",
+    "Part",
+    "Recording",
+    "RouteTimes",
+    "Session",
+    "SessionOptions",
+    "SessionRecording",
+    "WorkerId",
+    "bucket_of",
+    "merge_recordings",
+]
