@@ -1,7 +1,8 @@
 """What a test needs besides the project itself: real programs and optional packages. No fixtures live here.
 
-``pytestmark = requires("dot")`` or ``@requires("chromium", "gunicorn")`` skips with a reason where something is missing, and fails instead
-where ``PROFILING_TEST_REQUIRE_ALL=1`` is set, so that continuous integration cannot go green by skipping.
+``pytestmark = requires("dot")`` or ``@requires("chromium", "gunicorn")`` skips with a reason where something is
+missing, and fails instead where ``PROFILING_TEST_REQUIRE_ALL=1`` is set, so that continuous integration cannot go
+green by skipping.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from types import ModuleType
 
 import pytest
 
-# component -> the names it may have on PATH (the directory of the running interpreter is searched first), what installs it
+# component -> the names it may have on PATH (the interpreter's own directory is searched first), what installs it
 PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
     "dot": (("dot",), "apt-get install graphviz"),
@@ -32,9 +33,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
 # component -> the module that shows that it is there, what installs it
 PACKAGES: dict[str, tuple[str, str]] = {
     "asgiref": ("asgiref", "pip install asgiref"),
-    "build": ("build", "pip install build"),
     "coverage": ("coverage", "pip install coverage"),
-    "docutils": ("docutils", "pip install docutils"),
     "gevent": ("gevent", "pip install gevent"),
     "gunicorn": ("gunicorn", "pip install gunicorn"),
     "hypercorn": ("hypercorn", "pip install hypercorn"),
@@ -43,13 +42,16 @@ PACKAGES: dict[str, tuple[str, str]] = {
     "playwright": ("playwright", "pip install playwright"),
     "pygraphviz": ("pygraphviz", "pip install pygraphviz"),
     "pyinstrument": ("pyinstrument", "pip install pyinstrument"),
+    "readme-renderer": ("readme_renderer", "pip install readme-renderer"),
     "redis": ("redis", "pip install redis"),
+    "setuptools": ("setuptools", "pip install setuptools"),
     "snakeviz": ("snakeviz", "pip install snakeviz"),
     "sqlalchemy": ("sqlalchemy", "pip install sqlalchemy"),
     "uvicorn": ("uvicorn", "pip install uvicorn"),
     "viztracer": ("viztracer", "pip install viztracer"),
     "waitress": ("waitress", "pip install waitress"),
     "websockets": ("websockets", "pip install websockets"),
+    "wheel": ("wheel", "pip install wheel"),
     "yappi": ("yappi", "pip install yappi"),
 }
 
@@ -75,7 +77,10 @@ def missing(component: str) -> str | None:
 
 
 def requires(*components: str) -> pytest.MarkDecorator:
-    """Return the mark for tests that need every one of ``components`` (names of :data:`PROGRAMS` and :data:`PACKAGES`)."""
+    """Return the mark for tests that need every one of ``components``.
+
+    They are names of :data:`PROGRAMS` and :data:`PACKAGES`; raises LookupError for any other.
+    """
     for component in components:
         missing(component)
     return pytest.mark.requires(*components)
@@ -92,7 +97,10 @@ def enforce(components: tuple[str, ...], *, all_required: bool) -> None:
 
 
 def import_or_skip(component: str) -> ModuleType:
-    """Import a package of :data:`PACKAGES` at the head of a test module, which is skipped (or fails) as a whole without it."""
+    """Import a package of :data:`PACKAGES` at the head of a test module.
+
+    Without it the whole module is skipped, or fails where all components are required.
+    """
     reason = missing(component)
     if reason is None:
         return importlib.import_module(PACKAGES[component][0])

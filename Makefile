@@ -1,0 +1,91 @@
+# Every target sets up what it needs, once. Needed beforehand: Python 3.10 or newer, make and git.
+#   make demo    profile the example app and show what was written
+#   make test    run the tests (ARGS="-k gate" is handed to pytest; ARGS="-m long" runs the ones that take minutes)
+#   make core    run the tests without real servers and browsers
+#   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
+#   make dist    build the wheel and the sdist into dist/
+#   make venv    only set up;  make clean: remove all that make made
+# PYTHON=python3.13 selects the interpreter, which then has an environment of its own (.venv-3.13).
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+ifdef PYTHON
+VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+else
+PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo "$$name" && break; done)
+VENV ?= .venv
+endif
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip -qq --disable-pip-version-check install
+PYTEST := $(RUN) -m pytest
+
+.PHONY: help
+help:
+	@sed -n '/^#/s/^# \{0,1\}//p;/^$$/q' Makefile
+
+$(VENV)/made:
+	@test -n "$(PYTHON)" || { echo "No Python 3.10 or newer was found; install one, or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "$(PYTHON) is older than 3.10, which is the oldest that is supported; name another: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make environments: its ensurepip module is missing; install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/project: $(VENV)/made setup.cfg setup.py pyproject.toml
+	@echo "Installing the project"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/%: requirements/%.txt $(VENV)/project
+	@echo "Installing $<"
+	@$(PIP) --requirement $<
+	@touch $@
+
+$(VENV)/test: requirements/base.txt requirements/demo.txt
+
+.PHONY: venv
+venv: $(VENV)/test $(VENV)/lint
+
+.PHONY: test
+test: $(VENV)/test
+	$(PYTEST) $(ARGS)
+
+.PHONY: core
+core: $(VENV)/test
+	$(PYTEST) --ignore tests/browser --ignore tests/integration $(ARGS)
+
+.PHONY: coverage
+coverage: $(VENV)/test
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest $(ARGS)
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage report
+
+.PHONY: lint
+lint: $(VENV)/lint
+	$(RUN) -m ruff check .
+
+# the code that only newer Pythons reach is checked as well as the code that only older ones do
+.PHONY: types
+types: $(VENV)/lint $(VENV)/test
+	$(RUN) -m mypy --python-version 3.10
+	$(RUN) -m mypy --python-version 3.13
+
+.PHONY: demo
+demo: $(VENV)/demo
+	@$(RUN) examples/demo.py $(ARGS)
+
+.PHONY: dist
+dist: $(VENV)/made
+	@$(PIP) build
+	$(RUN) -m build --outdir dist .
+
+.PHONY: clean
+clean:
+	rm -rf .venv .venv-* .tox build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
