@@ -1,0 +1,157 @@
+"""How commands print: tables, sizes, times, errors and progress; what to print is decided by the commands."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import textwrap
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TextIO
+
+import click
+
+from .failure import Failure
+
+MAX_WIDTH = 120
+_UNITS = ("KB", "MB", "GB", "TB")
+_QUIET_SECONDS = 1.0
+_FRAME_SECONDS = 0.1
+_FRAMES = "|/-\\"
+_ERASE_LINE = "\r\x1b[K"
+
+
+def plain(value: object) -> str:
+    """Return text from elsewhere as one harmless line: control, direction and half characters are shown as escapes."""
+    return "".join(
+        character.encode("unicode_escape").decode("ascii") if unicodedata.category(character)[0] == "C" else character
+        for character in str(value)
+    )
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print a line; what the stream's encoding does not have is escaped, and colours only reach a terminal."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err)
+
+
+def say_json(document: Mapping[str, object]) -> None:
+    """Print a JSON object for programs: ASCII, indented, keys in the order they came."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def show_failure(failure: Failure, *, as_json: bool) -> None:
+    """Print why a command failed: a sentence on stderr, or the JSON on stdout."""
+    if as_json:
+        say_json(failure.to_json())
+        return
+    text = f"Error: {plain(failure.message)}"
+    if sys.stderr.isatty():
+        text = sentence(text)
+    say(text.replace("Error:", click.style("Error:", fg="red", bold=True), 1), err=True)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people write it: ``917B``, ``2.4MB``."""
+    if count < 1024:
+        return f"{count}B"
+    power = min((count.bit_length() - 1) // 10, len(_UNITS))
+    return f"{count / 1024**power:.1f}{_UNITS[power - 1]}"
+
+
+def moment(value: object) -> str:
+    """Return an ISO 8601 UTC time as people read it: ``2026-11-23 02:46:49 UTC``."""
+    text = plain(value)
+    day, separator, rest = text.partition("T")
+    return f"{day} {rest[:8]} UTC" if separator and rest.endswith("Z") else text
+
+
+def columns() -> int:
+    """Return how wide lines may be: the terminal's width, and 80 where there is none."""
+    return max(40, min(shutil.get_terminal_size((80, 24)).columns, MAX_WIDTH))
+
+
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = (), indent: str = ""
+) -> str:
+    """Lay out rows under headers, as wide as :func:`columns` allows; the last column wraps, nothing is cut off.
+
+    ``right`` are the indices of columns that hold numbers.
+    """
+    cells = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(len(row[index]) for row in [list(headers), *cells]) for index in range(len(headers))]
+    before = len(indent) + sum(widths[:-1]) + 2 * (len(widths) - 1)
+    widths[-1] = max(12, min(widths[-1], columns() - before))
+    lines = [indent + click.style(_line(_padded(headers, widths, right), ""), bold=True)]
+    for row in cells:
+        first, *more = textwrap.wrap(row[-1], widths[-1], break_on_hyphens=False) or [""]
+        lines.append(_line(_padded([*row[:-1], first], widths, right), indent))
+        lines.extend(" " * before + text for text in more)
+    return "\n".join(lines)
+
+
+def _padded(texts: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> list[str]:
+    return [
+        text.rjust(width) if index in right else text.ljust(width)
+        for index, (text, width) in enumerate(zip(texts, widths, strict=True))
+    ]
+
+
+def _line(texts: Sequence[str], indent: str) -> str:
+    return (indent + "  ".join(texts)).rstrip()
+
+
+def sentence(text: str, *, indent: str = "") -> str:
+    """Wrap prose from elsewhere to the width of the terminal; a path or an address is never broken."""
+    return textwrap.fill(
+        plain(text),
+        columns(),
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+@contextlib.contextmanager
+def progress(
+    doing: str,
+    *,
+    stream: TextIO | None = None,
+    quiet: float = _QUIET_SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[None]:
+    """Show on a terminal that work goes on, once it took longer than ``quiet`` seconds; the line is gone afterwards.
+
+    Where stderr is no terminal nothing is printed.
+    """
+    out = stream or sys.stderr
+    if not out.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    done = threading.Event()
+
+    def draw() -> None:
+        begin = clock()
+        pause, frame = quiet, 0
+        while not done.wait(pause):
+            line = f"{_FRAMES[frame % len(_FRAMES)]} {doing} {clock() - begin:.0f} s"
+            out.write(_ERASE_LINE + line[: columns() - 1])
+            out.flush()
+            pause, frame = _FRAME_SECONDS, frame + 1
+        if frame:
+            out.write(_ERASE_LINE)
+            out.flush()
+
+    drawer = threading.Thread(target=draw, name="flask-profiling-progress", daemon=True)
+    drawer.start()
+    try:
+        yield
+    finally:
+        done.set()
+        drawer.join()
