@@ -1,0 +1,25 @@
+"""What a format takes out of a recording, or the sentence that says why there is nothing; nothing is written here."""
+
+from __future__ import annotations
+
+from ..errors import Unavailable
+from ..model import CallGraphs, SessionRecording
+
+
+def call_graphs(recording: SessionRecording) -> CallGraphs:
+    """Return the call graphs of all routes; raises Unavailable where none were recorded."""
+    found = recording.recording(CallGraphs.kind)
+    if found is not None and isinstance(found.data, CallGraphs):
+        return found.data
+    raise Unavailable("this session recorded no calls; start one with a CPU engine, for example cpu=cprofile")
+
+
+def notes(recording: SessionRecording) -> list[str]:
+    """Return every sentence about what the session did not see, without repeats."""
+    of_engines = [note for item in recording.recordings for note in item.notes]
+    return list(dict.fromkeys([*recording.notes, *of_engines]))
+
+
+def readable(text: str) -> str:
+    """Return ``text`` with lone surrogates spelled out (``\\udc80``), so that it can be printed and stored as UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
