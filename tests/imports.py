@@ -33,6 +33,8 @@ ROWS: dict[str, int] = {
     "compare": 2,
     "sessions": 3,
     "inspector": 4,
+    "lifecycle": 4,
+    "middleware": 5,
     "extension": 5,
     "views": 6,
     "cli": 6,
@@ -49,6 +51,7 @@ ONLY: dict[str, frozenset[str]] = {
 BESIDES: dict[tuple[str, str], str] = {
     ("errors", "model"): "an error may carry data that travels",
     ("model", "errors"): "reading damaged data raises one of ours",
+    ("extension", "middleware"): "the wiring puts the middleware around the app, when the gate is open",
     ("extension", "views"): "the wiring registers the blueprint, when the gate is open",
     ("extension", "ratelimit"): "the wiring limits the blueprint, when the gate is open",
     ("views", "ratelimit"): "the blueprint names which of its endpoints are limited",
@@ -66,6 +69,9 @@ ONE_ROOM: dict[str, str] = {
     "redis": "coordination",
     "websockets": "inspector",
 }
+
+# what exists only while a type checker reads
+TYPING_ONLY = frozenset({"_typeshed"})
 
 _LAZY = re.compile(rf"{PACKAGE}(\.\w+)+:\w+")
 
@@ -135,12 +141,12 @@ def _path_back(start: str, edges: dict[str, set[str]]) -> list[str] | None:
 def _objection(item: Import) -> str | None:
     top = item.target.split(".")[0]
     room = room_of(item.module)
+    if top in sys.stdlib_module_names or (top in TYPING_ONLY and not item.at_head):
+        return None
     if room not in ROWS:
         return f"the room {room!r} is not in the table"
     if top == PACKAGE:
         return _own_objection(item, room)
-    if top in sys.stdlib_module_names:
-        return None
     if top in ONE_ROOM:
         return None if room == ONE_ROOM[top] else f"{top} belongs to the room {ONE_ROOM[top]!r} alone"
     if top in FROM_ROW:

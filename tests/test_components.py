@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,6 @@ def test_the_variable_turns_skips_into_failures(tmp_path: Path, required: str, o
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
     command += ["-c", str(root / "pyproject.toml"), "--rootdir", str(root), str(tmp_path)]
-    environment = {"PATH": "", "PYTHONPATH": ":".join(sys.path), "PROFILING_TEST_REQUIRE_ALL": required}
+    environment = {"PATH": os.defpath, "PYTHONPATH": ":".join(sys.path), "PROFILING_TEST_REQUIRE_ALL": required}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=60)
     assert outcome in done.stdout, done.stdout + done.stderr

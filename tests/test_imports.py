@@ -67,7 +67,9 @@ def test_the_reader_sees_the_imports_that_are_there() -> None:
         ({"sessions.py": "from .engines import create"}, None),
         ({"extension.py": "from .engines.heap import HeapEngine", "engines/heap.py": ""}, None),
         ({"telemetry.py": "from . import __version__"}, None),
-        ({"helpers.py": "import os"}, "the room 'helpers' is not in the table"),
+        ({"helpers.py": "from . import errors", "errors.py": ""}, "the room 'helpers' is not in the table"),
+        ({"store.py": "if TYPE_CHECKING:\n    from _typeshed import StrPath"}, None),
+        ({"store.py": "from _typeshed import StrPath"}, "_typeshed is not one of the packages"),
         ({"cli.py": "from .helpers import x"}, "the room 'helpers' is not in the table"),
     ],
 )
