@@ -68,7 +68,8 @@ def read(wheel: zipfile.ZipFile, name: str) -> str:
 def tracked(*folders: str) -> set[str]:
     """The files of the checkout below ``folders`` that git knows or would add."""
     command = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "--cached", "--others", "--exclude-standard", "--"]
-    listed = subprocess.run([*command, *folders], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
+    command += folders
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True).stdout
     return {name for name in listed.splitlines() if (ROOT / name).is_file()}
 
 
