@@ -1,0 +1,166 @@
+"""May this happen, here and for this caller? Pure functions of values: no request, environment or clock is read here."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .config import Config, flag
+from .errors import Forbidden, Unauthorized
+
+OPEN_ENVIRONMENTS = ("development", "staging", "local")
+
+_SHOWN_LENGTH = 40
+_HOST = re.compile(r"(?P<name>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether this app may be profiled at all, and a sentence that says why (or why not, and what to do)."""
+
+    open: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, in headers as the client sent them (None: not sent) and the ``scheme`` that the server saw.
+
+    They come from the server itself: what a proxy says about its own client is not believed.
+    """
+
+    host: str | None
+    origin: str | None
+    sec_fetch_site: str | None
+    authorization: str | None
+    scheme: str
+
+
+def environment_gate(config: Mapping[str, object], environ: Mapping[str, str]) -> Gate:
+    """Decide from ``app.config`` and the environment; in doubt the gate is closed.
+
+    Case and white space around a value do not matter. None in ``app.config`` counts as not set; an empty text is set, to
+    nothing that opens.
+    """
+    environments = {
+        "app.config['FLASK_ENV']": config.get("FLASK_ENV"),
+        "app.config['ENV']": config.get("ENV"),
+        "the variable FLASK_ENV": environ.get("FLASK_ENV"),
+    }
+    switches = {
+        "app.config['PROFILING_ENABLED']": config.get("PROFILING_ENABLED"),
+        "the variable PROFILING_ENABLED": environ.get("PROFILING_ENABLED"),
+    }
+    objections = [*_against_environment(_set(environments)), *_against_switch(_set(switches))]
+    if objections:
+        return Gate(False, f"profiling is off: {'. '.join(objections)}")
+    return Gate(True, f"profiling is on: the environment is {_plain(str(next(iter(_set(environments).values()))))}")
+
+
+def _set(sources: Mapping[str, object]) -> dict[str, object]:
+    return {source: value for source, value in sources.items() if value is not None}
+
+
+def _against_switch(sources: Mapping[str, object]) -> list[str]:
+    if not sources:
+        return ["PROFILING_ENABLED is not set; set PROFILING_ENABLED=true"]
+    said = []
+    for source, value in sources.items():
+        try:
+            said.append(flag(value))
+        except ValueError:
+            return [f"{source} is {_shown(value)}, which is neither true nor false; set it to true"]
+    if all(said):
+        return []
+    if any(said):
+        return [f"{' and '.join(sources)} disagree; set both to true, or unset one"]
+    return [f"{' and '.join(sources)} {'say' if len(sources) > 1 else 'says'} no; set PROFILING_ENABLED=true"]
+
+
+def _against_environment(sources: Mapping[str, object]) -> list[str]:
+    if not sources:
+        return ["FLASK_ENV is unset, which means production; set FLASK_ENV=development"]
+    for source, value in sources.items():
+        if not isinstance(value, str) or _plain(value) not in OPEN_ENVIRONMENTS:
+            return [f"{source} is {_shown(value)}; profiling needs {_listed(OPEN_ENVIRONMENTS)}"]
+    if len({_plain(str(value)) for value in sources.values()}) == 1:
+        return []
+    said = ", ".join(f"{source} is {_shown(value)}" for source, value in sources.items())
+    return [f"the sources of the environment disagree: {said}; set all to the same"]
+
+
+def check_caller(config: Config, caller: Caller) -> None:
+    """Let a caller pass or raise Forbidden, or Unauthorized for a token that is missing or wrong.
+
+    Answered are Hosts that are a loopback address (127.0.0.0/8 in four decimal numbers, or ``[::1]``) or ``localhost``,
+    with any port, and those of ``PROFILING_ALLOWED_HOSTS`` with the token. What a browser says about where a request comes
+    from can only forbid it.
+    """
+    host = (caller.host or "").lower()
+    match = _HOST.fullmatch(host)
+    if match is None or int(match["port"] or 0) > 65535:
+        raise Forbidden("the request names no usable Host; send one such as localhost")
+    is_loopback = _is_loopback(match["name"])
+    if not is_loopback and host not in config.allowed_hosts and match["name"] not in config.allowed_hosts:
+        raise Forbidden(
+            f"the Host {_shown(host)} is not answered; use http://localhost, or list it in PROFILING_ALLOWED_HOSTS"
+        )
+    _check_site(caller, host, is_loopback)
+    _check_token(config.token, caller.authorization, required=not is_loopback)
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    # Only usual spellings count; 127.1, 0x7f.1, 2130706433 and [::ffff:127.0.0.1] serve nobody but attackers.
+    try:
+        if name.startswith("["):
+            return ipaddress.IPv6Address(name[1:-1]) == ipaddress.IPv6Address("::1")
+        return ipaddress.IPv4Address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_site(caller: Caller, host: str, is_loopback: bool) -> None:
+    site = caller.sec_fetch_site
+    if site is not None and site.strip() not in ("same-origin", "none"):
+        raise Forbidden("the request comes from another site's page; open the address itself, or use `flask profiling`")
+    # In front of another Host there may be a proxy that speaks TLS, so the scheme that the browser saw is not known.
+    schemes = (caller.scheme,) if is_loopback else ("http", "https")
+    if caller.origin is not None and caller.origin.lower() not in [f"{scheme}://{host}" for scheme in schemes]:
+        raise Forbidden("the request comes from another origin; open the address itself, or use `flask profiling`")
+
+
+def _check_token(token: str, authorization: str | None, *, required: bool) -> None:
+    scheme, _, given = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer":  # nothing, or credentials that are meant for the app itself
+        if required:
+            raise Unauthorized("this Host needs a token; send it as `Authorization: Bearer …` (PROFILING_TOKEN)")
+        return
+    expected = token.encode()
+    # Servers hand headers over as Latin-1; what no server hands over (a test's own text) must not raise either.
+    presented = given.strip().encode("latin-1", "backslashreplace")
+    if not expected and not required:
+        return
+    if not expected or not hmac.compare_digest(expected, presented):
+        raise Unauthorized("the token is wrong; send the server's PROFILING_TOKEN")
+
+
+def _plain(value: str) -> str:
+    return value.strip().lower()
+
+
+def _shown(value: object) -> str:
+    """Return a value for one line of a log or an answer, which a caller cannot use to forge another."""
+    try:
+        text = ascii(value)
+    except Exception:  # a value of the host's own class
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
