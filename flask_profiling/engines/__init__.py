@@ -46,6 +46,9 @@ class Engine(Protocol):
     def stop(self) -> Recording:
         """End collecting, put everything back as it was and return what was collected. Called once, on any thread."""
 
+    def abandon(self) -> None:
+        """In a child forked by the host while the engine runs: put the child back as it was, keep nothing, take no lock."""
+
 
 @runtime_checkable
 class RequestEngine(Protocol):

@@ -1,0 +1,237 @@
+"""Profiling: wires an app to its sessions; it decides nothing itself and keeps no app (Flask starts in this row)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import socket
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial, wraps
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
+
+from . import lifecycle
+from .config import Config, flag, load, session_options
+from .coordination.files import FileCoordinator
+from .engines import EngineOptions
+from .errors import ProfilingError
+from .formats import FORMATS
+from .gates import environment_gate
+from .middleware import RequestWatch, route_of_request
+from .model import Session, WorkerId
+from .processes import process_started
+from .sessions import Sessions, Stopped, World
+from .store import Store
+
+logger = logging.getLogger("flask_profiling")
+
+EXTENSION = "profiling"
+CODE_ROUTE = "(code)"
+_PACKAGES = ("flask-profiling-devtools", "flask", "werkzeug", "jinja2", "sqlalchemy")
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilingState:
+    """What stands in ``app.extensions["profiling"]`` of an app whose gate is open."""
+
+    config: Config
+    sessions: Sessions
+
+
+class Measurement:
+    """What ``with profiling.session()`` yields: ``session_id`` at once, ``result`` (artifacts, recording, notes) after the block."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.result: Stopped | None = None
+
+
+class Profiling:
+    """The extension: ``Profiling(app)``, or ``Profiling()`` and ``init_app(app)`` in an application factory.
+
+    Where the gate is closed (production, or ``PROFILING_ENABLED`` unset) nothing at all is registered.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self._apps: weakref.WeakSet[Flask] = weakref.WeakSet()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask, *, url_prefix: str | None = None) -> None:
+        """Register the endpoints and the request hook on ``app`` if the gate is open; a second call changes nothing.
+
+        ``url_prefix`` wins over ``PROFILING_URL_PREFIX``. Raises ConfigurationError, naming every mistake at once.
+        """
+        gate = environment_gate(app.config, os.environ)
+        if not gate.open:
+            logger.log(logging.WARNING if _asked_for(app) else logging.DEBUG, "profiling stays closed: %s", gate.reason)
+            return
+        if EXTENSION not in app.extensions:
+            _wire(app, url_prefix)
+        self._apps.add(app)
+
+    @contextmanager
+    def session(self, *, app: Flask | None = None, **options: object) -> Iterator[Measurement]:
+        """Profile the block, in the calling thread, as a session of its own; options as in ``POST start``, such as ``cpu="calltree"``.
+
+        The app is ``current_app``, or the only one of this extension. Raises what a start raises (AlreadyRunning among others),
+        and ProfilingError where the gate is closed.
+        """
+        state = self._state(app)
+        sessions = state.sessions
+        started = sessions.start(session_options(state.config, options, textual=False))
+        measurement = Measurement(started.session.id)
+        live = sessions.live
+        try:
+            if live is None:
+                raise ProfilingError("the session was stopped before the block began; start it again")
+            visit = live.begin(CODE_ROUTE)
+            live.resume(visit)
+            failed = True
+            try:
+                yield measurement
+                failed = False
+            finally:
+                live.pause(visit)
+                live.end(visit, failed=failed)
+        finally:
+            measurement.result = sessions.stop()
+
+    def _state(self, app: Flask | None) -> ProfilingState:
+        if app is None and has_app_context():
+            app = current_app._get_current_object()  # type: ignore[attr-defined]
+        if app is None and len(self._apps) == 1:
+            (app,) = self._apps
+        if app is None:
+            raise ProfilingError("no app was given and none is current; pass app=, or push an app context")
+        state = app.extensions.get(EXTENSION)
+        if isinstance(state, ProfilingState):
+            return state
+        gate = environment_gate(app.config, os.environ)
+        raise ProfilingError(gate.reason if not gate.open else "this app has no profiling; call Profiling(app) first")
+
+
+class _ProfilingBlueprint(Blueprint):
+    """``app.register_blueprint(profiling_blueprint)`` is ``Profiling(app)``; where the gate is closed it registers nothing."""
+
+    def register(self, app: Flask, options: dict[str, Any]) -> None:
+        """Wire the app instead of registering this blueprint; ``url_prefix`` may be given."""
+        Profiling().init_app(app, url_prefix=options.get("url_prefix"))
+
+
+profiling_blueprint = _ProfilingBlueprint(EXTENSION, __name__)
+
+
+def _asked_for(app: Flask) -> bool:
+    """Tell whether anybody tried to switch profiling on: only then a closed gate is worth a line in the log."""
+    for value in (app.config.get("PROFILING_ENABLED"), os.environ.get("PROFILING_ENABLED")):
+        try:
+            if value is not None and flag(value):
+                return True
+        except ValueError:
+            return True
+    return False
+
+
+def _wire(app: Flask, url_prefix: str | None) -> None:
+    from . import ratelimit, views
+
+    config = load(app.config, os.environ, checks=ratelimit.CHECKS)
+    prefix = (config.url_prefix if url_prefix is None else url_prefix).rstrip("/")
+    store = Store(
+        config.output_dir,
+        types={name: (format.prefix, format.suffix) for name, format in FORMATS.items()},
+        max_sessions=config.max_sessions,
+        max_bytes=config.max_bytes,
+    )
+    sessions = Sessions(
+        coordinator=FileCoordinator(config.output_dir),
+        store=store,
+        world=World(
+            worker=_worker,
+            new_id=_new_id,
+            environment=_environment,
+            engine_options=partial(_engine_options, config),
+        ),
+        auto_generate=config.auto_generate,
+        cleanup_on_exit=config.cleanup_on_exit,
+    )
+    blueprint = views.build_blueprint(config)
+    ratelimit.protect(app, blueprint, config)
+    app.register_blueprint(blueprint, url_prefix=prefix)
+    app.extensions[EXTENSION] = ProfilingState(config, sessions)
+    own_paths = frozenset(f"{prefix}/{name}" for name in views.ENDPOINTS)
+
+    def first_request() -> None:
+        lifecycle.process.watch_signals()
+        sessions.attend()
+
+    app.wsgi_app = RequestWatch(app, sessions, own_paths=own_paths, first_request=first_request)  # type: ignore[method-assign]
+    app.async_to_sync = _following(app.async_to_sync, sessions)  # type: ignore[method-assign]
+    lifecycle.process.look_after(sessions)
+    lifecycle.process.watch_signals()
+
+
+def _following(
+    async_to_sync: Callable[[Callable[..., Any]], Callable[..., Any]], sessions: Sessions
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let the engines see an async view, which Flask runs on a loop in a thread of its own."""
+
+    def following(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        async def followed(*args: Any, **kwargs: Any) -> Any:
+            live = sessions.live
+            if live is None or not has_request_context() or _loop_is_shared():
+                return await function(*args, **kwargs)
+            visit = live.begin(route_of_request(request))
+            live.resume(visit)
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                live.pause(visit)
+                live.end_share(visit)
+
+        return async_to_sync(followed)
+
+    return following
+
+
+def _loop_is_shared() -> bool:
+    """On a loop with other tasks, what runs in its thread between two steps is not this request's."""
+    import asyncio
+
+    return len(asyncio.all_tasks()) > 1
+
+
+def _worker() -> WorkerId:
+    pid = os.getpid()
+    return WorkerId(socket.gethostname(), pid, process_started(pid))
+
+
+def _new_id() -> str:
+    return f"prof-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+
+
+def _engine_options(config: Config, session: Session, spool: Path) -> EngineOptions:
+    return EngineOptions(
+        session.id, spool, allocation_frames=session.options.allocations, heap_values=config.heap_values
+    )
+
+
+def _environment() -> Mapping[str, str]:
+    versions = {"python": platform.python_version(), "implementation": platform.python_implementation()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

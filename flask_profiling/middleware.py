@@ -1,0 +1,183 @@
+"""The way of a request past the sessions: a WSGI wrapper that reads one attribute while nothing runs; no session logic here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Request, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
+
+from .sessions import Live, Sessions, Visit
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_VISIT = "flask_profiling.visit"
+# What clients may send as a method is unbounded; what we keep apart is not.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class RequestWatch:
+    """Wraps ``app.wsgi_app``: while a session runs, each request is handed to it under its route's label.
+
+    ``first_request`` is called once per process, before its first request; ``own_paths`` are the paths of our own endpoints, which
+    are not profiled.
+    """
+
+    def __init__(self, app: Flask, sessions: Sessions, *, own_paths: frozenset[str], first_request: Callable[[], None]) -> None:
+        self._app = app
+        self._inner: WSGIApplication = app.wsgi_app
+        self._sessions = sessions
+        self._own_paths = own_paths
+        self._first_request = first_request
+        self._late: bool | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if self._sessions.idle:
+            return self._inner(environ, start_response)
+        return self._watched(environ, start_response)
+
+    def _watched(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        live = self._sessions.live
+        if live is None:
+            self._first_request()
+            live = self._sessions.live
+        if live is None or environ.get("PATH_INFO") in self._own_paths:
+            return self._inner(environ, start_response)
+        late = self._routes_are_late()
+        route = _unrouted(environ) if late else self._route(environ)
+        visit = live.begin(route)
+        passage = _Passage(live, visit)
+        if late:
+            environ[_VISIT] = passage
+        else:
+            live.resume(visit)
+        try:
+            result = self._inner(environ, passage.answering(start_response))
+        except BaseException:
+            live.pause(visit)
+            live.end(visit, failed=True)
+            raise
+        live.pause(visit)
+        if isinstance(result, (list, tuple)) or _is_file_wrapper(environ, result):
+            passage.end()
+            return result
+        return passage.body(result)
+
+    def _route(self, environ: WSGIEnvironment) -> str:
+        """Return the label of the request's route."""
+        try:
+            adapter = self._app.create_url_adapter(Request(environ))
+            if adapter is None:
+                return _unrouted(environ)
+            rule, _ = adapter.match(return_rule=True)
+        except HTTPException:
+            return _unrouted(environ)
+        return _label(environ, rule)
+
+    def _routes_are_late(self) -> bool:
+        """Tell whether the route must be learned from the request itself.
+
+        Matching early runs converters a second time. Werkzeug's own are pure; the application's may be anything, so with those the
+        engines begin in a before_request function, where the match is known.
+        """
+        if self._late is None:
+            self._late = any(
+                not type(converter).__module__.startswith("werkzeug.")
+                for rule in self._app.url_map.iter_rules()
+                for converter in rule._converters.values()
+            )
+            if self._late:
+                self._app.before_request_funcs.setdefault(None, []).insert(0, self._begin_late)
+        return self._late
+
+    def _begin_late(self) -> None:
+        passage = request.environ.pop(_VISIT, None)
+        if passage is None:
+            return
+        passage.visit.route = route_of_request(request)
+        passage.live.resume(passage.visit)
+
+
+class _Passage:
+    """One watched request: its status, its body, its end."""
+
+    def __init__(self, live: Live, visit: Visit) -> None:
+        self.live = live
+        self.visit = visit
+        self._failed = False
+        self._ended = False
+        self._result: Iterable[bytes] = ()
+        self._iterator: Iterator[bytes] | None = None
+
+    def answering(self, start_response: StartResponse) -> StartResponse:
+        def answer(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+            self._failed = status.startswith("5")
+            return start_response(status, headers, *exc_info)
+
+        return answer
+
+    def body(self, result: Iterable[bytes]) -> _Passage:
+        self._result = result
+        return self
+
+    def end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self.live.end(self.visit, failed=self._failed)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self.live.resume(self.visit)
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._result)
+            return next(self._iterator)
+        except StopIteration:
+            raise
+        except BaseException:
+            self._failed = True
+            raise
+        finally:
+            self.live.pause(self.visit)
+
+    def close(self) -> None:
+        close = getattr(self._result, "close", None)
+        if close is None:
+            self.end()
+            return
+        self.live.resume(self.visit)
+        try:
+            close()
+        finally:
+            self.live.pause(self.visit)
+            self.end()
+
+
+def _method(environ: WSGIEnvironment) -> str:
+    method = environ.get("REQUEST_METHOD", "")
+    return method if method in _METHODS else "OTHER"
+
+
+def route_of_request(request: Request) -> str:
+    """Return the label of the route that a request under way was matched to."""
+    rule = request.url_rule
+    return _unrouted(request.environ) if rule is None else _label(request.environ, rule)
+
+
+def _label(environ: WSGIEnvironment, rule: Rule) -> str:
+    return f"{_method(environ)} {rule.rule} [{rule.endpoint}]"
+
+
+def _unrouted(environ: WSGIEnvironment) -> str:
+    return f"{_method(environ)} (no route)"
+
+
+def _is_file_wrapper(environ: WSGIEnvironment, result: object) -> bool:
+    """A server sends its own file wrapper faster than any iteration, and knows it by its class."""
+    wrapper = environ.get("wsgi.file_wrapper")
+    return isinstance(wrapper, type) and isinstance(result, wrapper)

@@ -1,0 +1,44 @@
+"""What the session machine answers: frozen values that views, commands and the inspector render."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..coordination import WorkerState
+from ..model import Artifact, Session, SessionRecording, WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A session was started; ``deadline`` is Unix seconds, ``missing`` are workers that did not answer in time."""
+
+    session: Session
+    deadline: float
+    devtools_url: str | None
+    workers: tuple[WorkerId, ...]
+    missing: tuple[WorkerId, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A session was stopped; ``workers`` delivered, ``missing`` took part and did not, ``notes`` say what it did not see."""
+
+    session: Session
+    artifacts: tuple[Artifact, ...]
+    workers: tuple[WorkerId, ...]
+    missing: tuple[WorkerId, ...]
+    notes: tuple[str, ...]
+    recording: SessionRecording
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What goes on: the running session with its deadline (Unix seconds), the live workers, the last session, what is stored."""
+
+    session: Session | None
+    deadline: float | None
+    workers: tuple[WorkerState, ...]
+    last: Session | None
+    artifacts: tuple[Artifact, ...]
+    notes: tuple[str, ...] = ()
