@@ -134,6 +134,10 @@ class Source(io.RawIOBase):
         view[: len(data)] = data
         return len(data)
 
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
     def close(self) -> None:
         """Close the descriptor, once."""
         if not self.closed:

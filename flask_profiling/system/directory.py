@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import DamagedData, StorageFailed
+from ..processes import pid_alive, process_space, process_started
 from ._held import CHANGE, CREATE, READ, Held, Sink, Source, plain
 from .calls import System, has_owners, storage_failure
-from ..processes import pid_alive, process_space, process_started
 
 _TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-([0-9]{1,10})-([0-9]{1,20})-[0-9a-f]{16}")
 # A write that has not touched its file for an hour is over, whatever its pid says (it may mean another container's).

@@ -1,0 +1,193 @@
+"""Artifacts on disk: named, written whole, listed, retained, cleaned; what is in them is not known here.
+
+Artifacts are named ``{prefix}-{session id}{suffix}``, or ``{prefix}-{session id}.{pid}{suffix}`` where each worker has
+its own (a session id may end in digits behind a hyphen, so a hyphen would not tell the pid apart). Every other file in
+the output directory belongs to somebody else: it is neither listed nor counted nor touched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import BadRequest, DamagedData, StorageFailed
+from .model import Artifact
+from .system import PrivateDirectory, System
+
+_SESSION_ID = re.compile(r"prof-[0-9a-z-]{4,60}")
+# Where the coordinator keeps what the workers of a session hand in, below the output directory.
+_STATE, _PARTS = ".state", "parts"
+_LIST_THEM = "list those there are with: flask profiling reports"
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What was deleted: the number of ``reports`` (files) and of ``sessions`` of which nothing is left."""
+
+    reports: int
+    sessions: int
+
+
+class Store:
+    """The artifacts in one output directory, which several processes may use at a time.
+
+    ``types`` maps each type of artifact to its prefix and suffix; ``max_sessions`` and ``max_bytes`` bound what
+    :meth:`retain` leaves; ``now`` returns Unix seconds. Every method raises StorageFailed (DiskFull) with a sentence
+    that shows the directory as it was configured. Nothing is kept in memory between two calls.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        types: Mapping[str, tuple[str, str]],
+        max_sessions: int,
+        max_bytes: int,
+        now: Callable[[], float] = time.time,
+        system: System = os,
+    ) -> None:
+        self._directory = PrivateDirectory(directory, system=system)
+        self._types = dict(types)
+        self._patterns = {
+            type: re.compile(rf"{re.escape(prefix)}-({_SESSION_ID.pattern})(?:\.[1-9][0-9]{{0,9}})?{re.escape(suffix)}")
+            for type, (prefix, suffix) in types.items()
+        }
+        self._max_sessions = max_sessions
+        self._max_bytes = max_bytes
+        self._now = now
+
+    def prepare(self) -> None:
+        """Make the output directory (0700), parents too, or say why it cannot be used."""
+        self._directory.prepare()
+
+    def write(
+        self, type: str, session_id: str, write: Callable[[BinaryIO], None], *, worker: int | None = None
+    ) -> Artifact:
+        """Store what ``write`` writes as an artifact, whole or not at all; ``worker`` is a pid where each has its own.
+
+        An exception of ``write`` passes through, but for OSError. Raises BadRequest for what is no session id, and
+        KeyError for a type that is not in the table.
+        """
+        filename = self._filename(type, session_id, worker)
+        return _artifact(type, session_id, filename, self._directory.write(filename, write))
+
+    def adopt(self, path: Path, type: str, session_id: str, *, worker: int | None = None) -> Artifact:
+        """Make a finished file from the session's spool an artifact, without copying it.
+
+        Raises StorageFailed where ``path`` is not a regular file of ours right in the spool; else as :meth:`write`.
+        """
+        filename = self._filename(type, session_id, worker)
+        spool = self._directory.child(_STATE, _PARTS, session_id)
+        if path.absolute().parent != spool.path:
+            raise StorageFailed(f"{filename} is not made of a file from another place; start a new session")
+        try:
+            status = spool.move(path.name, self._directory, filename)
+        except DamagedData as error:
+            raise StorageFailed(f"{filename} could not be stored: {error.message}") from error
+        return _artifact(type, session_id, filename, status)
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return what is stored, newest first; empty where the directory is missing."""
+        found = self._directory.files(lambda filename: self._identity(filename) is not None)
+        artifacts = [
+            _artifact(*identity, filename, status)
+            for filename, status in found
+            if (identity := self._identity(filename)) is not None
+        ]
+        return tuple(sorted(artifacts, key=lambda artifact: (artifact.created, artifact.filename), reverse=True))
+
+    def open(self, filename: str) -> BinaryIO:
+        """Open an artifact for reading; raises BadRequest where there is none of that name, DamagedData for a link."""
+        file = None if self._identity(filename) is None else self._directory.open(filename)
+        if file is None:
+            raise BadRequest(f"there is no report {filename[:100]!r}; {_LIST_THEM}")
+        return file
+
+    def retain(self, *, keep: str | None) -> int:
+        """Delete whole sessions, the oldest first, until the bounds hold; returns how many files were deleted.
+
+        The session ``keep`` and the newest one with artifacts always stay.
+        """
+        artifacts = self.artifacts()
+        doomed = _beyond(artifacts, keep=keep, max_sessions=self._max_sessions, max_bytes=self._max_bytes)
+        return self._delete(artifact for artifact in artifacts if artifact.session_id in doomed).reports
+
+    def clean(self, *, keep: str | None) -> Cleaned:
+        """Delete all artifacts but those of the session ``keep``.
+
+        What can be deleted is, whatever else fails; then StorageFailed is raised, with the true count in its sentence.
+        """
+        return self._delete(artifact for artifact in self.artifacts() if artifact.session_id != keep)
+
+    def sweep(self) -> None:
+        """Remove temporary files that a dead process left, in the output directory and where workers hand in."""
+        now = self._now()
+        parts = self._directory.child(_STATE, _PARTS)
+        self._directory.sweep(now=now)
+        self._directory.child(_STATE).sweep(now=now)
+        for session_id in filter(_SESSION_ID.fullmatch, parts.names()):
+            # What cannot be swept (a file in place of a directory, another user's) is the coordinator's to report.
+            with suppress(StorageFailed):
+                parts.child(session_id).sweep(now=now)
+
+    def _filename(self, type: str, session_id: str, worker: int | None) -> str:
+        prefix, suffix = self._types[type]
+        filename = f"{prefix}-{session_id}{suffix}" if worker is None else f"{prefix}-{session_id}.{worker}{suffix}"
+        if self._identity(filename) != (type, session_id):
+            raise BadRequest(f"{session_id[:100]!r} is no session id; {_LIST_THEM}")
+        return filename
+
+    def _identity(self, filename: str) -> tuple[str, str] | None:
+        """Return the type and the session id that a name stands for, or None where it is no artifact's."""
+        for type, pattern in self._patterns.items():
+            match = pattern.fullmatch(filename)
+            if match is not None:
+                return type, match[1]
+        return None
+
+    def _delete(self, doomed: Iterable[Artifact]) -> Cleaned:
+        deleted = 0
+        sessions = set()
+        failure: StorageFailed | None = None
+        for artifact in doomed:
+            try:
+                if self._directory.unlink(artifact.filename):
+                    deleted += 1
+                    sessions.add(artifact.session_id)
+            except StorageFailed as error:
+                failure = failure or error
+        if failure is not None:
+            sentence = f"{deleted} reports were deleted, others were not: {failure.message}"
+            raise failure.__class__(sentence) from failure
+        return Cleaned(deleted, len(sessions))
+
+
+def _artifact(type: str, session_id: str, filename: str, status: os.stat_result) -> Artifact:
+    return Artifact(session_id, type, filename, status.st_size, status.st_mtime)
+
+
+def _beyond(artifacts: Iterable[Artifact], *, keep: str | None, max_sessions: int, max_bytes: int) -> Collection[str]:
+    """Return the ids of the oldest sessions that must go so that the bounds hold.
+
+    A session is as old as its first artifact: one that is exported again later stays as old as it is.
+    """
+    begun: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+    for artifact in artifacts:
+        begun[artifact.session_id] = min(artifact.created, begun.get(artifact.session_id, artifact.created))
+        sizes[artifact.session_id] = sizes.get(artifact.session_id, 0) + artifact.size
+    oldest_first = sorted(begun, key=lambda session_id: (begun[session_id], session_id))
+    doomed: set[str] = set()
+    for session_id in oldest_first[:-1]:
+        if len(sizes) - len(doomed) <= max_sessions and sum(sizes.values()) <= max_bytes:
+            break
+        if session_id != keep:
+            doomed.add(session_id)
+            sizes[session_id] = 0
+    return doomed
