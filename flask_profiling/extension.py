@@ -48,7 +48,8 @@ class ProfilingState:
 
 
 class Measurement:
-    """What ``with profiling.session()`` yields: ``session_id`` at once, ``result`` (artifacts, recording, notes) after the block."""
+    """What ``with profiling.session()`` yields: ``session_id`` at once, ``result`` (artifacts, recording, notes) after
+    the block."""
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
@@ -81,10 +82,11 @@ class Profiling:
 
     @contextmanager
     def session(self, *, app: Flask | None = None, **options: object) -> Iterator[Measurement]:
-        """Profile the block, in the calling thread, as a session of its own; options as in ``POST start``, such as ``cpu="calltree"``.
+        """Profile the block, in the calling thread, as a session of its own; options as in ``POST start``, such as
+        ``cpu="calltree"``.
 
-        The app is ``current_app``, or the only one of this extension. Raises what a start raises (AlreadyRunning among others),
-        and ProfilingError where the gate is closed.
+        The app is ``current_app``, or the only one of this extension. Raises what a start raises (AlreadyRunning
+        among others), and ProfilingError where the gate is closed.
         """
         state = self._state(app)
         sessions = state.sessions
@@ -121,9 +123,10 @@ class Profiling:
 
 
 class _ProfilingBlueprint(Blueprint):
-    """``app.register_blueprint(profiling_blueprint)`` is ``Profiling(app)``; where the gate is closed it registers nothing."""
+    """``app.register_blueprint(profiling_blueprint)`` is ``Profiling(app)``; where the gate is closed it registers
+    nothing."""
 
-    def register(self, app: Flask, options: dict[str, Any]) -> None:
+    def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]  # a Flask is an App
         """Wire the app instead of registering this blueprint; ``url_prefix`` may be given."""
         Profiling().init_app(app, url_prefix=options.get("url_prefix"))
 
@@ -176,7 +179,7 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
         sessions.attend()
 
     app.wsgi_app = RequestWatch(app, sessions, own_paths=own_paths, first_request=first_request)  # type: ignore[method-assign]
-    app.async_to_sync = _following(app.async_to_sync, sessions)  # type: ignore[method-assign]
+    app.async_to_sync = _following(app.async_to_sync, sessions)  # type: ignore[method-assign,assignment]
     lifecycle.process.look_after(sessions)
     lifecycle.process.watch_signals()
 

@@ -1,4 +1,5 @@
-"""The end of a process and its forks: signals, atexit and fork hooks, installed only while a gate is open; no Flask here."""
+"""The end of a process and its forks: signals, atexit and fork hooks, installed only while a gate is open; no Flask
+here."""
 
 from __future__ import annotations
 
@@ -20,9 +21,9 @@ Handler = Callable[[int, FrameType | None], object]
 class Lifecycle:
     """Finishes the session machines of a process when it ends, and frees a forked child of them; one per process.
 
-    ``atexit`` serves every orderly end. A SIGTERM that would kill the process at once is caught, and sent again when the artifacts are
-    written. Handlers of gunicorn, which also replaces workers without a signal, are called as before, and only noted; any other handler is
-    the host's own business and left alone.
+    ``atexit`` serves every orderly end. A SIGTERM that would kill the process at once is caught, and sent again when
+    the artifacts are written. Handlers of gunicorn, which also replaces workers without a signal, are called as
+    before, and only noted; any other handler is the host's own business and left alone.
     """
 
     def __init__(self) -> None:

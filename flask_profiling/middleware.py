@@ -1,4 +1,5 @@
-"""The way of a request past the sessions: a WSGI wrapper that reads one attribute while nothing runs; no session logic here."""
+"""The way of a request past the sessions: a WSGI wrapper that reads one attribute while nothing runs; no session logic
+here."""
 
 from __future__ import annotations
 
@@ -22,11 +23,13 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 class RequestWatch:
     """Wraps ``app.wsgi_app``: while a session runs, each request is handed to it under its route's label.
 
-    ``first_request`` is called once per process, before its first request; ``own_paths`` are the paths of our own endpoints, which
-    are not profiled.
+    ``first_request`` is called once per process, before its first request; ``own_paths`` are the paths of our own
+    endpoints, which are not profiled.
     """
 
-    def __init__(self, app: Flask, sessions: Sessions, *, own_paths: frozenset[str], first_request: Callable[[], None]) -> None:
+    def __init__(
+        self, app: Flask, sessions: Sessions, *, own_paths: frozenset[str], first_request: Callable[[], None]
+    ) -> None:
         self._app = app
         self._inner: WSGIApplication = app.wsgi_app
         self._sessions = sessions
@@ -35,6 +38,7 @@ class RequestWatch:
         self._late: bool | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request, as :pep:`3333` has it."""
         if self._sessions.idle:
             return self._inner(environ, start_response)
         return self._watched(environ, start_response)
@@ -80,8 +84,8 @@ class RequestWatch:
     def _routes_are_late(self) -> bool:
         """Tell whether the route must be learned from the request itself.
 
-        Matching early runs converters a second time. Werkzeug's own are pure; the application's may be anything, so with those the
-        engines begin in a before_request function, where the match is known.
+        Matching early runs converters a second time. Werkzeug's own are pure; the application's may be anything, so
+        with those the engines begin in a before_request function, where the match is known.
         """
         if self._late is None:
             self._late = any(

@@ -21,8 +21,8 @@ IDLE = "idle"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The running session as it is published; ``deadline`` is on this machine's monotonic clock, so that a wall-clock jump does
-    not end a session early."""
+    """The running session as it is published; ``deadline`` is on this machine's monotonic clock, so that a wall-clock
+    jump does not end a session early."""
 
     session: Session
     deadline: float
@@ -75,7 +75,10 @@ class Coordinator(Protocol):
         """Publish ``order``; the caller holds the lock and has seen that none is running."""
 
     def withdraw(self, order: Order) -> bool:
-        """Take back the order, now with its end; False when somebody else was first. The caller then owns the collecting."""
+        """Take back the order, now with its end; False when somebody else was first.
+
+        The caller then owns the collecting.
+        """
 
     def ended(self, session_id: str) -> bool:
         """Tell whether the session was withdrawn (and not just lost with its directory)."""

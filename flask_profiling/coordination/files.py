@@ -96,7 +96,10 @@ class FileCoordinator:
         self._close_record()
 
     def forget(self) -> None:
-        """In a forked child; see the protocol. Closing does not unlock: the parent still holds the same open file."""
+        """In a forked child; see the protocol.
+
+        Closing does not unlock: the parent still holds the same open file.
+        """
         self._close_record()
         for descriptor in self._collecting.values():
             os.close(descriptor)
@@ -110,7 +113,9 @@ class FileCoordinator:
         try:
             os.pwrite(self._record, f"{state} {session_id}".ljust(_RECORD_SIZE).encode("ascii"), 0)
         except OSError as error:
-            raise CoordinationFailed(f"a worker's state cannot be written ({os.strerror(error.errno or 0)}); check the disk") from None
+            raise CoordinationFailed(
+                f"a worker's state cannot be written ({os.strerror(error.errno or 0)}); check the disk"
+            ) from None
 
     def take_part(self, session_id: str) -> None:
         """Note that this worker takes part; see the protocol."""
@@ -120,7 +125,9 @@ class FileCoordinator:
         """Hand in this worker's part; see the protocol."""
         directory = self._parts(part.session_id)
         if not self._exists(directory):
-            raise StorageFailed(f"the part of worker {part.worker.pid} came too late for session {part.session_id}; it is dropped")
+            raise StorageFailed(
+                f"the part of worker {part.worker.pid} came too late for session {part.session_id}; it is dropped"
+            )
         data = json.dumps(part.to_json(), ensure_ascii=True, separators=(",", ":")).encode("ascii")
         directory.write_bytes(f"{self._own_key()}.json", data)
 
@@ -173,7 +180,10 @@ class FileCoordinator:
             raise
 
     def withdraw(self, order: Order) -> bool:
-        """Take back the order; see the protocol. The end is written beside it, for moving must succeed on a full disk."""
+        """Take back the order; see the protocol.
+
+        The end is written beside it, for moving must succeed on a full disk.
+        """
         session_id = order.session.id
         current = self._read_order(self._state, "session.json")
         if current is None or current.session.id != session_id:
@@ -194,7 +204,10 @@ class FileCoordinator:
     # -- the others ----------------------------------------------------------------------------------------------------
 
     def workers(self) -> tuple[WorkerState, ...]:
-        """Return the live workers; see the protocol. Records of the dead are removed on the way."""
+        """Return the live workers; see the protocol.
+
+        Records of the dead are removed on the way.
+        """
         states = []
         for name in self._workers.names():
             worker = _worker_of(name)
@@ -321,7 +334,11 @@ class FileCoordinator:
 
     def _record_is_in_place(self) -> bool:
         record, worker = self._record, self._worker
-        return record is not None and worker is not None and self._is_in_place(record, self._workers.path / self._key(worker))
+        return (
+            record is not None
+            and worker is not None
+            and self._is_in_place(record, self._workers.path / self._key(worker))
+        )
 
     def _is_in_place(self, descriptor: int, path: Path) -> bool:
         try:

@@ -19,10 +19,10 @@ from ..model import Recording
 class EngineOptions:
     """What an engine is told when it is made.
 
-    ``spool`` is a private directory on the output file system for files too large to carry (``<engine>-<pid>.<suffix>``,
-    written under a temporary name and renamed); ``app_paths`` are the directories that count as application code (empty:
-    everything outside the standard library and site-packages); ``write_heap`` writes a walked heap to a binary file (the format is handed
-    in, so that no engine imports one).
+    ``spool`` is a private directory on the output file system for files too large to carry
+    (``<engine>-<pid>.<suffix>``, written under a temporary name and renamed); ``app_paths`` are the directories that
+    count as application code (empty: everything outside the standard library and site-packages); ``write_heap``
+    writes a walked heap to a binary file (the format is handed in, so that no engine imports one).
     """
 
     session_id: str
@@ -39,15 +39,19 @@ class Engine(Protocol):
     def start(self) -> None:
         """Begin to collect.
 
-        Raises Unavailable (or MissingExtra) where this Python or platform cannot, and EngineBusy where another tool holds the hook
-        that is needed; then nothing was changed.
+        Raises Unavailable (or MissingExtra) where this Python or platform cannot, and EngineBusy where another tool
+        holds the hook that is needed; then nothing was changed.
         """
 
     def stop(self) -> Recording:
-        """End collecting, put everything back as it was and return what was collected. Called once, on any thread."""
+        """End collecting, put everything back as it was and return what was collected.
+
+        Called once, on any thread.
+        """
 
     def abandon(self) -> None:
-        """In a child forked by the host while the engine runs: put the child back as it was, keep nothing, take no lock."""
+        """In a child forked by the host while the engine runs: put the child back as it was, keep nothing, take no
+        lock."""
 
 
 @runtime_checkable
@@ -57,14 +61,15 @@ class RequestEngine(Protocol):
     def enter(self, route: str) -> object:
         """Begin to attribute what the calling thread does to ``route``; returns a token for :meth:`leave`.
 
-        Nested and repeated calls in one thread are allowed (a streamed body is entered again for each chunk); only the outermost counts.
+        Nested and repeated calls in one thread are allowed (a streamed body is entered again for each chunk); only
+        the outermost counts.
         """
 
     def leave(self, token: object) -> None:
         """End what :meth:`enter` began, in the same thread; harmless after ``stop``."""
 
 
-# engine name -> "module:factory", where factory(options: EngineOptions) -> Engine imports nothing optional before start()
+# engine name -> "module:factory"; factory(options: EngineOptions) -> Engine imports nothing optional before start()
 ENGINES: dict[str, str] = {
     "cprofile": "flask_profiling.engines.cprofile:CProfileEngine",
 }

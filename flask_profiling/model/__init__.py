@@ -1,5 +1,5 @@
-"""Frozen data that travels between the rooms: from engines through sessions to formats and the store; no behaviour beyond
-merging and JSON, no clock, no file, no Flask."""
+"""Frozen data that travels between the rooms: from engines through sessions to formats and the store; no behaviour
+beyond merging and JSON, no clock, no file, no Flask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Call graphs: functions, what they cost, and who called whom; built by engines, read by formats, no clock and no file."""
+"""Call graphs: functions, what they cost, and who called whom; built by engines, read by formats, no clock and no
+file."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from . import _json
 class Function:
     """One function of the profiled program.
 
-    ``file`` is the code object's file name (``"~"`` for C functions, as in :mod:`pstats`), ``line`` the 1-based line of
-    its definition (0 for C functions), ``name`` the plain name (``co_name``).
+    ``file`` is the code object's file name (``"~"`` for C functions, as in :mod:`pstats`), ``line`` the 1-based line
+    of its definition (0 for C functions), ``name`` the plain name (``co_name``).
     """
 
     file: str
@@ -34,7 +35,8 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What calls cost: ``calls`` in all, ``primitive_calls`` without recursion, ``self_time`` and ``total_time`` in seconds.
+    """What calls cost: ``calls`` in all, ``primitive_calls`` without recursion, ``self_time`` and ``total_time`` in
+    seconds.
 
     ``total_time`` contains the functions called, and counts a recursive function once, as :mod:`cProfile` does.
     """
@@ -69,7 +71,10 @@ NO_COST = Cost(0, 0, 0.0, 0.0)
 @dataclass(frozen=True, slots=True)
 class CallGraph:
     """Exact counts and exact edges: ``functions`` maps each function to its cost, ``edges`` maps ``(caller, callee)``
-    to the cost of the callee when called from that caller. Both functions of every edge are in ``functions``."""
+    to the cost of the callee when called from that caller.
+
+    Both functions of every edge are in ``functions``.
+    """
 
     functions: Mapping[Function, Cost]
     edges: Mapping[tuple[Function, Function], Cost]

@@ -44,9 +44,7 @@ class RouteTimes:
         """Return these times with one more request."""
         bucket = bucket_of(wall)
         buckets = {**self.buckets, bucket: self.buckets.get(bucket, 0) + 1}
-        return RouteTimes(
-            self.requests + 1, self.errors + failed, self.wall_time + wall, self.cpu_time + cpu, buckets
-        )
+        return RouteTimes(self.requests + 1, self.errors + failed, self.wall_time + wall, self.cpu_time + cpu, buckets)
 
     def merged_with(self, other: RouteTimes) -> RouteTimes:
         """Add up the times of two workers."""

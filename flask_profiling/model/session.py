@@ -1,4 +1,5 @@
-"""A session and what came out of it: options, workers, recordings, parts and artifacts; no behaviour beyond reading and merging."""
+"""A session and what came out of it: options, workers, recordings, parts and artifacts; no behaviour beyond reading and
+merging."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..errors import DamagedData
 from . import _json
 from .graph import CallGraphs
 from .requests import RouteTimes
@@ -78,8 +80,9 @@ class WorkerId:
 class Session:
     """One run from start to stop.
 
-    ``started`` and ``ended`` are Unix seconds; ``duration`` is measured by a monotonic clock; ``ended_by`` is ``"stop"``,
-    ``"deadline"``, ``"shutdown"`` or ``"recovered"`` (its workers died), and empty while the session runs.
+    ``started`` and ``ended`` are Unix seconds; ``duration`` is measured by a monotonic clock; ``ended_by`` is
+    ``"stop"``, ``"deadline"``, ``"shutdown"`` or ``"recovered"`` (its workers died), and empty while the session
+    runs.
     """
 
     id: str
@@ -121,8 +124,9 @@ class Session:
 class Recording:
     """What one engine collected.
 
-    ``data`` is None when the engine only wrote files; ``attachments`` are names of finished files in the session's spool
-    directory (a heap snapshot is streamed there, not carried); ``notes`` are sentences about what is missing or approximate.
+    ``data`` is None when the engine only wrote files; ``attachments`` are names of finished files in the session's
+    spool directory (a heap snapshot is streamed there, not carried); ``notes`` are sentences about what is missing or
+    approximate.
     """
 
     engine: str
@@ -149,7 +153,7 @@ class Recording:
         if kind is not None:
             reader = DATA_KINDS.get(_json.text(kind))
             if reader is None:
-                raise _json.DamagedData(f"unknown kind of data {kind!r}; was it written by a newer version?")
+                raise DamagedData(f"unknown kind of data {kind!r}; was it written by a newer version?")
             data = reader.from_json(document.get("data"))
         return cls(
             _json.text(document.get("engine")),
@@ -210,9 +214,9 @@ class Part:
 class SessionRecording:
     """All parts of a session merged: what the formats write.
 
-    ``workers`` delivered a part; ``missing`` are workers that took part and did not deliver. ``environment`` names the
-    Python, Flask and package versions, so that two recordings can be compared honestly. ``notes`` are sentences about
-    what the whole session did not see.
+    ``workers`` delivered a part; ``missing`` are workers that took part and did not deliver. ``environment`` names
+    the Python, Flask and package versions, so that two recordings can be compared honestly. ``notes`` are sentences
+    about what the whole session did not see.
     """
 
     session: Session
@@ -272,7 +276,9 @@ def _versioned(value: object) -> Mapping[str, object]:
     document = _json.mapping(value)
     if document.get("version") == RECORDING_VERSION:
         return document
-    raise _json.DamagedData(f"recording version {document.get('version')!r} is not {RECORDING_VERSION}; use the version that wrote it")
+    raise DamagedData(
+        f"recording version {document.get('version')!r} is not {RECORDING_VERSION}; use the version that wrote it"
+    )
 
 
 def _requests(document: Mapping[str, object]) -> dict[str, RouteTimes]:

@@ -1,7 +1,8 @@
-"""The one session machine: start, follow, stop, collect, over a coordinator; no Flask, no HTTP and no file format in it.
+"""The one session machine: start, follow, stop, collect, over a coordinator; no Flask, no HTTP, no file format in it.
 
-Every worker runs one :class:`Sessions` per app. A start publishes an order; each worker, by a watcher thread that looks ten times a
-second, takes part and later delivers its part; whoever withdraws the order merges the parts. One worker is many workers with n = 1.
+Every worker runs one :class:`Sessions` per app. A start publishes an order; each worker, by a watcher thread that looks
+ten times a second, takes part and later delivers its part; whoever withdraws the order merges the parts. One worker is
+many workers with n = 1.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class World:
 class Sessions:
     """The sessions of one app, seen from one worker.
 
-    ``idle`` is the one attribute that the request path reads while nothing runs; ``live`` is this worker's share in the running
-    session, or None.
+    ``idle`` is the one attribute that the request path reads while nothing runs; ``live`` is this worker's share in
+    the running session, or None.
     """
 
     def __init__(
@@ -113,7 +114,10 @@ class Sessions:
     # -- what callers use ----------------------------------------------------------------------------------------------
 
     def attend(self) -> None:
-        """Become a worker: join the others, and take part if a session runs. Called on a process's first request; never raises."""
+        """Become a worker: join the others, and take part if a session runs.
+
+        Called on a process's first request; never raises.
+        """
         with self._transition:
             if self._watcher is None and not self._closing.is_set():
                 self._watcher = threading.Thread(target=self._watch, name="flask-profiling", daemon=True)
@@ -125,8 +129,8 @@ class Sessions:
     def start(self, options: SessionOptions) -> Started:
         """Start a session in every worker.
 
-        Raises AlreadyRunning; Unavailable or EngineBusy when this worker cannot collect what is asked; StorageFailed or CoordinationFailed
-        when the output directory cannot be used. Then nothing was started anywhere.
+        Raises AlreadyRunning; Unavailable or EngineBusy when this worker cannot collect what is asked; StorageFailed
+        or CoordinationFailed when the output directory cannot be used. Then nothing was started anywhere.
         """
         self.attend()
         world = self._world
@@ -153,7 +157,8 @@ class Sessions:
     def stop(self, *, by: str = "stop") -> Stopped:
         """Stop the running session in every worker, merge what they collected and store it.
 
-        Raises NotRunning, and StorageFailed (DiskFull) when artifacts could not be written; the session is over then too.
+        Raises NotRunning, and StorageFailed (DiskFull) when artifacts could not be written; the session is over then
+        too.
         """
         self.attend()
         with self._transition:
@@ -172,7 +177,9 @@ class Sessions:
         order = self._coordinator.running()
         notes: tuple[str, ...] = ()
         if order is not None and self._is_stale(order):
-            notes = (f"session {order.session.id} was interrupted (its workers ended); it is recovered at the next start",)
+            notes = (
+                f"session {order.session.id} was interrupted (its workers ended); it is recovered at the next start",
+            )
             order = None
         world = self._world
         return Status(
@@ -194,9 +201,10 @@ class Sessions:
         return self._store.clean(keep=None if running is None else running.session.id)
 
     def shut_down(self, *, recycled: bool = False) -> None:
-        """Bring this worker's part before the process ends; the last worker out finishes the session. Never raises.
+        """Bring this worker's part before the process ends; the last worker out finishes the session.
 
-        ``recycled`` says that the server replaces this worker: the session then waits for the successor.
+        Never raises.         ``recycled`` says that the server replaces this worker: the session then waits for the
+        successor.
         """
         self._closing.set()
         if self._watcher is None:
@@ -218,7 +226,8 @@ class Sessions:
             self._quietly(self._store.clean, keep=None)
 
     def forget(self) -> None:
-        """In a forked child of the host: drop the parent's session without a word, and be ready to join as a worker of its own."""
+        """In a forked child of the host: drop the parent's session without a word, and be ready to join as a worker of
+        its own."""
         live, self.live, self.idle = self.live, None, False
         self._begin_life()
         self._coordinator.forget()
@@ -262,7 +271,8 @@ class Sessions:
                     self._leave_session()
 
     def _follow(self) -> None:
-        """Do what the published order says; a dead session found on the way is taken over, to be collected by the watcher."""
+        """Do what the published order says; a dead session found on the way is taken over, to be collected by the
+        watcher."""
         order = self._coordinator.running()
         live = self.live
         if live is not None and (order is None or order.session.id != live.session_id):
@@ -325,7 +335,9 @@ class Sessions:
         try:
             return self._world.create_engine(name, options)
         except KeyError:
-            raise Unavailable(f"the engine {name!r} is not part of this version; see 'flask profiling doctor'") from None
+            raise Unavailable(
+                f"the engine {name!r} is not part of this version; see 'flask profiling doctor'"
+            ) from None
 
     def _stop_quietly(self, started: list[engines.Engine]) -> None:
         for engine in started:
@@ -344,7 +356,8 @@ class Sessions:
         return part
 
     def _depart(self, *, recycled: bool) -> tuple[Order | None, Part | None]:
-        """Leave the session and the other workers; returns the order when this worker, as the last one, must collect."""
+        """Leave the session and the other workers; returns the order when this worker, as the last one, must
+        collect."""
         live = self.live
         part = self._leave_session()
         with self._coordinator.locked():
@@ -430,9 +443,12 @@ class Sessions:
             return NotRunning("no profiling session is running; start one first")
         self._leave_session()
         if self._coordinator.ended(live.session_id):
-            return NotRunning(f"another worker has just stopped session {live.session_id}; see the reports, or start a new one")
+            return NotRunning(
+                f"another worker has just stopped session {live.session_id}; see the reports, or start a new one"
+            )
         return StorageFailed(
-            f"session {live.session_id} is lost: the output directory was deleted or replaced while it ran; start a new one"
+            f"session {live.session_id} is lost: the output directory was deleted or replaced while it ran; "
+            "start a new one"
         )
 
     def _quietly(self, action: Callable[..., object], *arguments: object, **named: object) -> None:

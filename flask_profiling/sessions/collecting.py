@@ -74,7 +74,10 @@ def _notes(session: Session, recordings: Iterable[Recording], missing: Sequence[
     if session.ended_by == "recovered":
         yield "The session was interrupted: its workers ended without stopping it; this is what they had delivered."
     for worker in missing:
-        yield f"Worker {worker.pid} took part and delivered nothing (it died, or answered too late); its requests are missing."
+        yield (
+            f"Worker {worker.pid} took part and delivered nothing (it died, or answered too late); "
+            "its requests are missing."
+        )
     for recording in recordings:
         yield from recording.notes
 
@@ -116,7 +119,7 @@ def write_artifacts(
             continue
         try:
             write = format.writer()
-            artifacts.append(store.write(type_, session_id, lambda out, write=write: write(recording, out)))  # type: ignore[misc]
+            artifacts.append(store.write(type_, session_id, lambda out, write=write: write(recording, out)))
         except Unavailable as error:
             notes.append(error.message)
         except StorageFailed as error:
@@ -140,9 +143,7 @@ def write_artifacts(
     )
 
 
-def _attached(
-    parts: Sequence[Part], formats: Mapping[str, Format]
-) -> list[tuple[Part, Recording, str, str]]:
+def _attached(parts: Sequence[Part], formats: Mapping[str, Format]) -> list[tuple[Part, Recording, str, str]]:
     suffixes = {format.suffix: type_ for type_, format in formats.items() if format.when == "engine"}
     return [
         (part, recording, suffixes[Path(filename).suffix], Path(filename).name)

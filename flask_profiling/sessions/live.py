@@ -55,7 +55,8 @@ class _Tally:
 class Live:
     """The running session as this worker lives it.
 
-    ``engines`` are started by the caller. Nothing here raises into a request: an engine that fails is logged once and left out.
+    ``engines`` are started by the caller. Nothing here raises into a request: an engine that fails is logged once and
+    left out.
     """
 
     def __init__(
@@ -97,8 +98,8 @@ class Live:
         for engine in self._request_engines:
             try:
                 visit.tokens.append((engine, engine.enter(visit.route)))
-            except Exception:
-                self._log_once(engine)
+            except Exception as error:
+                self._log_once(engine, error)
 
     def pause(self, visit: Visit) -> None:
         """The calling thread leaves the request: first thing after the host's code."""
@@ -107,8 +108,8 @@ class Live:
             engine, token = tokens.pop()
             try:
                 engine.leave(token)
-            except Exception:
-                self._log_once(engine)
+            except Exception as error:
+                self._log_once(engine, error)
         visit.cpu += self._cpu_clock() - visit.cpu_mark
 
     def end(self, visit: Visit, *, failed: bool) -> None:
@@ -121,7 +122,8 @@ class Live:
             self._tallies.setdefault(visit.route, _Tally()).add(wall=wall, cpu=visit.cpu, failed=failed)
 
     def end_share(self, visit: Visit) -> None:
-        """The visit was a share of a request that is counted elsewhere (an async view in its own thread): add its CPU time only."""
+        """The visit was a share of a request that is counted elsewhere (an async view in its own thread): add its CPU
+        time only."""
         with self._lock:
             self._in_flight -= 1
             if not self._stopped:
@@ -157,12 +159,16 @@ class Live:
             self._notes.append(error.message)
         except Exception as error:
             logger.exception("profiling: an engine failed to stop; its data is lost")
-            self._notes.append(f"{type(engine).__name__} failed at stop ({type(error).__name__}); its data is lost, the log has details")
+            self._notes.append(
+                f"{type(engine).__name__} failed at stop ({type(error).__name__}); its data is lost, see the log"
+            )
         return None
 
-    def _log_once(self, engine: RequestEngine) -> None:
+    def _log_once(self, engine: RequestEngine, error: Exception) -> None:
         if id(engine) in self._failed:
             return
         self._failed.add(id(engine))
-        self._notes.append(f"{type(engine).__name__} failed inside a request; what it recorded is incomplete, the log has details")
-        logger.exception("profiling: an engine failed inside a request; the request goes on")
+        self._notes.append(
+            f"{type(engine).__name__} failed inside a request; what it recorded is incomplete, the log has details"
+        )
+        logger.warning("profiling: an engine failed inside a request; the request goes on", exc_info=error)

@@ -22,7 +22,8 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """A session was stopped; ``workers`` delivered, ``missing`` took part and did not, ``notes`` say what it did not see."""
+    """A session was stopped; ``workers`` delivered, ``missing`` took part and did not, ``notes`` say what it did not
+    see."""
 
     session: Session
     artifacts: tuple[Artifact, ...]
@@ -34,7 +35,8 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What goes on: the running session with its deadline (Unix seconds), the live workers, the last session, what is stored."""
+    """What goes on: the running session with its deadline (Unix seconds), the live workers, the last session, what is
+    stored."""
 
     session: Session | None
     deadline: float | None
