@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
+from flask_profiling.errors import ProfilingError
 from flask_profiling.model import CallGraph, CallGraphs, Cost, Function, RouteTimes, SessionRecording
 
 EXAMPLES = Path(__file__).resolve().parent
@@ -31,6 +32,7 @@ OUTPUT = "profiling"
 WIDTH = 80
 SECONDS_TO_ANSWER = 30
 SECONDS_TO_END = 20
+ROUTES_SHOWN = 8
 FUNCTIONS_PER_ROUTE = 3
 
 SERVERS = {
@@ -61,7 +63,7 @@ VISIT: tuple[tuple[str, str, Mapping[str, object]], ...] = (
 HOW_TO_OPEN = {
     ".cpuprofile": "Chrome DevTools: Performance panel, Load profile (the arrow pointing up)",
     ".prof": "snakeviz {path}\npython -m pstats {path}",
-    ".dot": "dot -Tsvg {path} -o callgraph.svg",
+    ".dot": "dot -Tsvg -O {path}",
     ".svg": "any browser",
     ".html": "any browser",
     ".heapsnapshot": "Chrome DevTools: Memory panel, Load profile",
@@ -117,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             recording, artifacts, sent = profile(shop, visits=options.visits, seconds=options.seconds)
             show_artifacts(artifacts)
             show_routes(recording, sent)
-    except DemoError as error:
+    except (DemoError, ProfilingError, OSError) as error:
         print(f"The demo failed. {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -291,12 +293,15 @@ def show_routes(recording: SessionRecording, sent: int) -> None:
     print(f"  {recorded} of {sent} requests recorded, in {workers} worker{'s' * (workers != 1)}.")
     print("  Time is wall time inside the function itself: computing, and waiting too.")
     print(dim("\n  share       time    calls  function"))
-    for route, graph in sorted(found.data.routes.items(), key=lambda item: -self_time(item[1])):
+    routes = sorted(found.data.routes.items(), key=lambda item: -self_time(item[1]))
+    for route, graph in routes[:ROUTES_SHOWN]:
         times = recording.requests.get(route, RouteTimes())
         mean = times.wall_time / max(times.requests, 1)
         print(f"\n  {bold(route)}  {times.requests} requests, {mean * 1000:.1f} ms on average")
         for function, cost in hottest(graph):
             print(function_line(function, cost, share=cost.self_time / self_time(graph)))
+    if rest := routes[ROUTES_SHOWN:]:
+        print(f"\n  and {len(rest)} routes more with {sum(self_time(graph) for _, graph in rest):.3f} s together")
     notes = dict.fromkeys([*recording.notes, *found.notes])
     if notes:
         headline("What this session did not see")
