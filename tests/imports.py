@@ -8,6 +8,7 @@ that are loaded when first used.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ FROM_ROW: dict[str, int] = {"flask": 5, "werkzeug": 5, "click": 6}
 ONE_ROOM: dict[str, str] = {
     "flask_limiter": "ratelimit",
     "gprof2dot": "formats",
+    "greenlet": "engines",  # only where the host has loaded it
     "limits": "ratelimit",
     "objgraph": "engines",
     "opentelemetry": "telemetry",
@@ -88,6 +90,14 @@ class Import:
 
     def __str__(self) -> str:
         return f"{self.module}:{self.line} imports {self.target}"
+
+
+def house() -> Path:
+    """Return the directory of ``flask_profiling`` as it would be imported, without importing it."""
+    found = importlib.util.find_spec(PACKAGE)
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent
 
 
 def room_of(module: str) -> str:

@@ -9,45 +9,45 @@ from pathlib import Path
 
 import pytest
 
-import flask_profiling
+from tests.imports import house
 
-HOUSE = Path(flask_profiling.__file__).parent
+HOUSE = house()
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
 
 
-def long_modules(house: Path) -> list[str]:
-    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in sorted(house.rglob("*.py"))}
-    return [f"{path.relative_to(house)}: {length} lines" for path, length in lengths.items() if length > LONGEST_MODULE]
+def long_modules(package: Path) -> list[str]:
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in sorted(package.rglob("*.py"))}
+    return [f"{path.relative_to(package)}: {lines} lines" for path, lines in lengths.items() if lines > LONGEST_MODULE]
 
 
-def long_functions(house: Path) -> list[str]:
+def long_functions(package: Path) -> list[str]:
     return [
-        f"{path.relative_to(house)}: {node.name} has {length} lines"
-        for path, node in _definitions(house)
+        f"{path.relative_to(package)}: {node.name} has {length} lines"
+        for path, node in _definitions(package)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and (length := (node.end_lineno or 0) - node.lineno + 1) > LONGEST_FUNCTION
     ]
 
 
-def stubs(house: Path) -> list[str]:
+def stubs(package: Path) -> list[str]:
     """Bodies that only raise NotImplementedError, and notes about work left over."""
     unfinished = [
-        f"{path.relative_to(house)}: {node.name} is a stub"
-        for path, node in _definitions(house)
+        f"{path.relative_to(package)}: {node.name} is a stub"
+        for path, node in _definitions(package)
         if not isinstance(node, ast.ClassDef) and "NotImplementedError" in ast.dump(node.body[-1])
     ]
     notes = re.compile(r"\b(TODO|FIXME|XXX)\b")
     return unfinished + [
-        f"{path.relative_to(house)}:{number}: {line.strip()}"
-        for path in sorted(house.rglob("*.py"))
+        f"{path.relative_to(package)}:{number}: {line.strip()}"
+        for path in sorted(package.rglob("*.py"))
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
         if notes.search(line)
     ]
 
 
-def _definitions(house: Path) -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]:
-    for path in sorted(house.rglob("*.py")):
+def _definitions(package: Path) -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]:
+    for path in sorted(package.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 yield path, node

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 
-import flask_profiling
-from tests.imports import ROWS, cycles, imports_of, room_of, violations
+from tests.imports import ROWS, cycles, house, imports_of, room_of, violations
 
-HOUSE = Path(flask_profiling.__file__).parent
+HOUSE = house()
 
 
-def plant(house: Path, files: dict[str, str]) -> Path:
+def plant(package: Path, files: dict[str, str]) -> Path:
     for name, text in {"__init__.py": "", **files}.items():
-        path = house / name
+        path = package / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    return house
+    return package
 
 
 def test_every_import_is_in_the_table() -> None:
