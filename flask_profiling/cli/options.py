@@ -16,23 +16,18 @@ from .render import progress, say
 Command = TypeVar("Command", bound=Callable[..., object])
 
 _META = "flask_profiling."
-_DAY = 86_400.0
+_WEEK = 7 * 24 * 3600.0
 
 
-class Seconds(click.ParamType):
-    """A span of time above zero, up to a day, as a number of seconds."""
-
-    name = "seconds"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number, or end with a usage error."""
-        try:
-            seconds = float(str(value))
-        except ValueError:
-            seconds = 0.0
-        if 0 < seconds <= _DAY:
-            return seconds
-        self.fail(f"{value!r} is not a number of seconds above 0 and up to {_DAY:g}", param, ctx)
+def span(value: object) -> float:
+    """Read a number of seconds above zero and up to a week, as the type of an option."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = 0.0
+    if 0 < seconds <= _WEEK:
+        return seconds
+    raise click.BadParameter(f"{value!r} is not a number of seconds above 0 and up to {_WEEK:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +68,7 @@ def server_options(*, seconds: float) -> Callable[[Command], Command]:
     """Add ``--url``, ``--prefix``, ``--timeout`` (``seconds`` by default) and ``--json``; :func:`server` reads them."""
     timeout = click.option(
         "--timeout",
-        type=Seconds(),
+        type=span,
         default=seconds,
         show_default=True,
         metavar="SECONDS",

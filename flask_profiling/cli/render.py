@@ -50,10 +50,12 @@ def show_failure(failure: Failure, *, as_json: bool) -> None:
     if as_json:
         say_json(failure.to_json())
         return
-    text = f"Error: {plain(failure.message)}"
-    if sys.stderr.isatty():
-        text = sentence(text)
+    first, *more = failure.message.splitlines() or [""]
+    wrapped = sentence if sys.stderr.isatty() else plain
+    text = wrapped(f"Error: {first}")
     say(text.replace("Error:", click.style("Error:", fg="red", bold=True), 1), err=True)
+    for line in more:
+        say(f"  {wrapped(line.strip())}", err=True)
 
 
 def size(count: int) -> str:

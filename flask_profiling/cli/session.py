@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from ..config import SETTINGS
 from .failure import USAGE, Failure
-from .options import Seconds, Server, server, server_options, wants_json
+from .options import Server, server, server_options, span, wants_json
 from .render import moment, plain, say, say_json, sentence, show_failure, size, table
 
 # ending of an artifact -> where people open it
@@ -22,6 +23,7 @@ OPENED_WITH: dict[str, str] = {
     ".html": "any browser",
 }
 
+_CPU = next(setting.allowed for setting in SETTINGS if setting.key == "PROFILING_CPU")
 _STATUS = ("enabled", "active")
 _REPORTS = ("reports",)
 
@@ -70,7 +72,7 @@ def overview(ctx: click.Context) -> None:
 
 
 @click.command("start-session", short_help="Start to profile the running app.")
-@click.option("--cpu", metavar="ENGINE", help="How to measure CPU time, or 'off'  [default: the server's]")
+@click.option("--cpu", metavar="ENGINE", help=f"{_CPU}  [default: the server's]")
 @click.option("--heap/--no-heap", default=None, help="Take a heap snapshot at stop  [default: the server's]")
 @click.option(
     "--allocations",
@@ -78,7 +80,7 @@ def overview(ctx: click.Context) -> None:
     metavar="FRAMES",
     help="Record where memory is allocated, this many frames deep; 0 is off  [default: the server's]",
 )
-@click.option("--seconds", type=Seconds(), metavar="N", help="Stop by itself after N seconds.")
+@click.option("--seconds", type=span, metavar="N", help="Stop by itself after N seconds.")
 @server_options(seconds=30)
 @click.pass_context
 def start_session(
