@@ -20,10 +20,10 @@ from typing import Any
 from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
 
 from . import lifecycle
-from .config import Config, flag, load, session_options
+from .config import Config, SettingRow, describe, flag, load, session_options
 from .coordination.files import FileCoordinator
 from .engines import EngineOptions
-from .errors import ProfilingError
+from .errors import ConfigurationError, ProfilingError
 from .formats import FORMATS
 from .gates import environment_gate
 from .middleware import RequestWatch, route_of_request
@@ -45,6 +45,17 @@ class ProfilingState:
 
     config: Config
     sessions: Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How an app stands before anything is wired: is the gate open and why, every setting, and the mistakes in one
+    text (empty: none)."""
+
+    is_open: bool
+    reason: str
+    settings: tuple[SettingRow, ...]
+    mistakes: str
 
 
 class Measurement:
@@ -120,6 +131,19 @@ class Profiling:
             return state
         gate = environment_gate(app.config, os.environ)
         raise ProfilingError(gate.reason if not gate.open else "this app has no profiling; call Profiling(app) first")
+
+
+def examine(config: Mapping[str, object], environ: Mapping[str, str]) -> Condition:
+    """Say how an app with this ``app.config`` would stand in this environment; nothing is wired and nothing raised."""
+    from . import ratelimit
+
+    gate = environment_gate(config, environ)
+    mistakes = ""
+    try:
+        load(config, environ, checks=ratelimit.CHECKS)
+    except ConfigurationError as error:
+        mistakes = error.message
+    return Condition(gate.open, gate.reason, describe(config, environ, checks=ratelimit.CHECKS), mistakes)
 
 
 class _ProfilingBlueprint(Blueprint):
