@@ -1,0 +1,242 @@
+"""CPython 3.12 and newer: one ``sys.monitoring`` tool whose events go to the profiler of the thread they happen in.
+
+cProfile itself registers one profiler for all threads there, which mixes their stacks. Here the registered callbacks
+are thread-local objects, and what they call is looked up in C, so no Python frame runs per event. ``_lsprof.Profiler`` is
+fed through its own callbacks; these are private, so :func:`native_kit` tries them out before the first use.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, partial
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from typing import Any
+
+from ..errors import EngineBusy
+from ._lsprof_pool import RUNNING_NOTE, STRAY_NOTE, UNFINISHED_NOTE, Harvest, Pool, Slot, counted_notes, graph_of
+from ._lsprof_python import PythonProfiler
+
+# By convention the ids 0, 1, 2 and 5 belong to debuggers, coverage, profilers and optimizers.
+_TOOL_IDS = (3, 4)
+_TOOL_NAME = "flask_profiling"
+_RESUMABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+
+_monitoring: Any = getattr(sys, "monitoring", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """A kind of profiler: how to make one, the names of its callbacks, and how to end the calls open in some of them.
+
+    ``flush`` returns false where it cannot now; ``note`` is what the recording must say about this kind.
+    """
+
+    make: Callable[[], Any]
+    start: str
+    throw: str
+    end: str
+    flush: Callable[[Iterable[Any]], bool]
+    note: str = ""
+
+
+def _flush_python(profilers: Iterable[PythonProfiler]) -> bool:
+    for profiler in profilers:
+        profiler.flush()
+    return True
+
+
+PYTHON_KIT = Kit(
+    PythonProfiler,
+    "_pystart_callback",
+    "_pythrow_callback",
+    "_pyreturn_callback",
+    _flush_python,
+    "The profiler in C could not be used on this Python, so one in Python counted: counts are exact, times are inflated.",
+)
+
+
+@cache
+def native_kit() -> Kit | None:
+    """Return the profiler in C, or None where it is missing or its callbacks do not do what we need."""
+    try:
+        import _lsprof
+    except ImportError:  # a subinterpreter, for example
+        return None
+    make = partial(_lsprof.Profiler, builtins=False)
+    # Up to 3.13 cProfile takes its start callback for exceptions thrown into generators; 3.14 has another, and the first
+    # one raises TypeError there, inside the application.
+    for throw in ("_pythrow_callback", "_pystart_callback"):
+        kit = Kit(make, "_pystart_callback", throw, "_pyreturn_callback", _flush_native)
+        if counts_right(kit):
+            return kit
+    return None
+
+
+def _flush_native(profilers: Iterable[Any]) -> bool:
+    call = operator.methodcaller("__call__")
+    for profiler in profilers:
+        # disable() ends open calls, but after enable() only, which takes the profilers' tool id. No bytecode runs in
+        # between (a deque makes the calls, in C), so no other thread's event can reach the profiler.
+        try:
+            deque(map(call, (partial(profiler.enable, builtins=False), profiler.disable)), maxlen=0)
+        except ValueError:
+            return False
+    return True
+
+
+def counts_right(kit: Kit) -> bool:
+    """Feed a profiler the events of a small known program (calls, recursion, an exception thrown into a generator)."""
+    outer, inner = (compile("", "<self-test>", "exec").replace(co_name=name) for name in ("outer", "inner"))
+    try:
+        profiler = kit.make()
+        start, throw, end = (getattr(profiler, name) for name in (kit.start, kit.throw, kit.end))
+        end(outer, 0, None)  # a return from a function that began before
+        start(outer, 0)
+        start(inner, 0)
+        start(inner, 2)
+        end(inner, 4, None)
+        end(inner, 4, None)
+        throw(inner, 6, ValueError())
+        end(inner, 8, ValueError())
+        end(outer, 10, None)
+        graph = graph_of(profiler.getstats())
+    except Exception:
+        return False
+    functions = {function.name: (cost.calls, cost.primitive_calls) for function, cost in graph.functions.items()}
+    edges = {(caller.name, callee.name): cost.calls for (caller, callee), cost in graph.edges.items()}
+    return functions == {"outer": (1, 1), "inner": (3, 2)} and edges == {("outer", "inner"): 2, ("inner", "inner"): 1}
+
+
+class MonitoringCollector:
+    """Profiles requests through ``sys.monitoring``.
+
+    ``kit`` is the kind of profiler to use; None picks the one in C where that works.
+    """
+
+    def __init__(self, kit: Kit | None = None) -> None:
+        self._kit = kit or native_kit() or PYTHON_KIT
+        self._pool: Pool[Any] = Pool(self._kit.make)
+        self._active = False
+        self._tool = -1
+        self._stray = 0
+        # threading.local is looked up now: under gevent's monkey patch it belongs to the greenlet
+        self._starts, self._throws, self._ends = (_dispatcher(idle) for idle in (operator.is_, slice, slice))
+
+    def start(self) -> None:
+        """Take a tool id and switch the events on; raises EngineBusy where no id is free."""
+        self._tool = _take_tool()
+        events = _monitoring.events
+        callbacks = {
+            events.PY_START: self._starts,
+            events.PY_RESUME: self._starts,
+            events.PY_THROW: self._throws,
+            events.PY_RETURN: self._ends,
+            events.PY_YIELD: self._ends,
+            events.PY_UNWIND: self._ends,
+        }
+        try:
+            for event, callback in callbacks.items():
+                _monitoring.register_callback(self._tool, event, callback)
+            _monitoring.set_events(self._tool, sum(callbacks))
+        except BaseException:
+            self._free_tool()
+            raise
+        self._active = True
+
+    def enter(self, route: str) -> Slot[Any] | None:
+        """Send the events of this thread to a profiler of ``route``."""
+        if not self._active:
+            return None
+        starts = self._starts
+        known = starts.slot
+        if known is not None:
+            if known.running:
+                return None
+            self._detach()  # left from another thread, see leave()
+        slot = self._pool.take(route)
+        profiler = slot.profiler
+        # what leave() looks for on its stack: the caller of the engine's enter(), unless that may be suspended in between
+        frame = sys._getframe(2)
+        slot.frame = None if frame.f_code.co_flags & _RESUMABLE else frame
+        starts.slot = slot
+        self._throws.cb = getattr(profiler, self._kit.throw)
+        self._ends.cb = getattr(profiler, self._kit.end)
+        starts.cb = getattr(profiler, self._kit.start)
+        return slot
+
+    def leave(self, slot: Slot[Any]) -> None:
+        """Stop sending, and end the calls that are open: all frames here that began after enter, this one first."""
+        if not self._active or not slot.running:
+            slot.frame = None
+            return
+        if self._starts.slot is not slot:
+            # Another thread than the one that entered. That one still feeds the profiler, so nobody else may have it.
+            slot.frame = None
+            self._pool.give_up(slot)
+            self._stray += 1
+            return
+        end = self._ends.cb
+        self._detach()
+        frame: Any = sys._getframe()
+        until = slot.frame
+        # Frames that began before enter are not open in the profiler, which ignores an end when nothing is open.
+        while frame is not None and frame is not until:
+            end(frame.f_code, 0, None)
+            frame = frame.f_back
+        slot.frame = None
+        self._pool.give_back(slot)
+
+    def stop(self) -> Harvest:
+        """Switch the events off, give the tool id back and return what was counted."""
+        self._active = False
+        self._free_tool()
+        running = self._pool.running()
+        flushed = self._kit.flush([slot.profiler for slot in running])
+        notes = counted_notes(
+            (self._kit.note, 1 if self._kit.note else 0),
+            (UNFINISHED_NOTE if flushed else RUNNING_NOTE, len(running)),
+            (STRAY_NOTE, self._stray),
+        )
+        return Harvest(self._pool.graphs(), notes)
+
+    def _detach(self) -> None:
+        starts, throws, ends = self._starts, self._throws, self._ends
+        starts.cb = operator.is_
+        throws.cb = ends.cb = slice
+        starts.slot = None
+
+    def _free_tool(self) -> None:
+        try:
+            _monitoring.set_events(self._tool, 0)
+        finally:
+            for event in ("PY_START", "PY_RESUME", "PY_THROW", "PY_RETURN", "PY_YIELD", "PY_UNWIND"):
+                _monitoring.register_callback(self._tool, getattr(_monitoring.events, event), None)
+            _monitoring.free_tool_id(self._tool)
+
+
+def _dispatcher(idle: Callable[..., object]) -> Any:
+    """Return an object that calls its attribute ``cb``, which each thread sets for itself; ``idle`` until then."""
+
+    class Dispatcher(threading.local):
+        __call__ = property(operator.attrgetter("cb"))
+        cb: Any = idle
+        slot: Slot[Any] | None = None
+
+    return Dispatcher()
+
+
+def _take_tool() -> int:
+    for tool in _TOOL_IDS:
+        if _monitoring.get_tool(tool) is None:
+            try:
+                _monitoring.use_tool_id(tool, _TOOL_NAME)
+            except ValueError:  # taken by another thread since
+                continue
+            return tool
+    holders = " and ".join(f"{_monitoring.get_tool(tool)!r} (tool id {tool})" for tool in _TOOL_IDS)
+    raise EngineBusy(f"sys.monitoring has no room for another tool ({holders}); stop one of them, then start again")

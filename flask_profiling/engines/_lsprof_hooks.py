@@ -1,0 +1,123 @@
+"""CPython 3.10 and 3.11: ``_lsprof.Profiler`` in the profile hook of a thread, only while a request runs in it.
+
+Each thread has its own hook there, so stacks cannot mix; greenlets, which share one, are not handled here.
+"""
+
+from __future__ import annotations
+
+import _lsprof
+import sys
+import threading
+from collections.abc import Iterable
+
+from ..errors import EngineBusy
+from ._lsprof_pool import LEFT_OUT_NOTE, RUNNING_NOTE, STRAY_NOTE, UNFINISHED_NOTE, Harvest, Pool, Slot, counted_notes
+
+_DISTURBED_NOTE = (
+    "In {} requests another profiler took over (sys.setprofile): what they did from then on is missing, "
+    "and so are the functions that were running then."
+)
+
+
+class OwnHook:
+    """What this package puts into profile hooks; ``live`` is false when it only waits to be removed by its thread."""
+
+    live = False
+
+
+def refuse_foreign_hooks() -> None:
+    """Raise EngineBusy where somebody profiles this thread, or every new thread, already."""
+    hook: object = sys.getprofile()
+    if hook is not None and not isinstance(hook, OwnHook):
+        raise EngineBusy(f"another profiler is active in this thread ({hook!r}); stop it, then start again")
+    hook = threading.getprofile()
+    if hook is not None:
+        raise EngineBusy(f"another profiler waits for new threads ({hook!r}); stop it, then start again")
+
+
+class _RequestProfiler(_lsprof.Profiler, OwnHook):
+    """The profiler in C; ``thread`` is where it was switched on last."""
+
+    thread = 0
+
+
+def _make_profiler() -> _RequestProfiler:
+    return _RequestProfiler(builtins=False)
+
+
+class NativeCollector:
+    """Profiles requests with ``_lsprof.Profiler``, switched on and off in the request's own thread."""
+
+    def __init__(self) -> None:
+        self._pool: Pool[_RequestProfiler] = Pool(_make_profiler)
+        self._active = False
+        self._left_out = 0
+        self._disturbed = 0
+        self._stray = 0
+
+    def start(self) -> None:
+        """Refuse where somebody else profiles; nothing is set until a request begins."""
+        refuse_foreign_hooks()
+        self._active = True
+
+    def enter(self, route: str) -> Slot[_RequestProfiler] | None:
+        """Profile this thread for ``route``, unless it is being profiled already."""
+        if not self._active:
+            return None
+        hook: object = sys.getprofile()
+        if hook is not None:
+            if not isinstance(hook, _RequestProfiler):
+                self._left_out += 1
+                return None
+            if hook.live:
+                return None
+            hook.disable()  # left in another thread, or by a session that is over
+        slot = self._pool.take(route)
+        profiler = slot.profiler
+        profiler.live = True
+        profiler.thread = threading.get_ident()
+        profiler.enable()
+        return slot
+
+    def leave(self, slot: Slot[_RequestProfiler]) -> None:
+        """Stop profiling this thread; calls that are open end now."""
+        if not slot.running:
+            return
+        profiler = slot.profiler
+        profiler.live = False
+        hook: object = sys.getprofile()
+        if hook is profiler:
+            profiler.disable()
+            self._pool.give_back(slot)
+        elif self._active:
+            # disable() would remove a hook that is not ours, and end now what ended while we did not look
+            self._pool.give_up(slot)
+            if profiler.thread == threading.get_ident():
+                self._disturbed += 1
+            else:
+                self._stray += 1
+
+    def stop(self) -> Harvest:
+        """Return what was counted; a thread that is in a request loses its hook when it leaves."""
+        self._active = False
+        running = self._pool.running()
+        flushed = _flush(slot.profiler for slot in running)
+        notes = counted_notes(
+            (UNFINISHED_NOTE if flushed else RUNNING_NOTE, len(running)),
+            (LEFT_OUT_NOTE, self._left_out),
+            (_DISTURBED_NOTE, self._disturbed),
+            (STRAY_NOTE, self._stray),
+        )
+        return Harvest(self._pool.graphs(), notes)
+
+
+def _flush(profilers: Iterable[_RequestProfiler]) -> bool:
+    """End the calls that are open in the profilers of other threads, which go on feeding them for nobody."""
+    # disable() ends open calls in whichever thread it runs, and takes the hook away from that thread
+    hook: object = sys.getprofile()
+    if hook is not None and not isinstance(hook, _RequestProfiler):
+        return False
+    for profiler in profilers:
+        profiler.live = False
+        profiler.disable()
+    return True

@@ -1,0 +1,118 @@
+"""The ``cprofile`` engine: exact calls, edges and times of each route, by cProfile's own profiler in C; writes nothing.
+
+One cProfile for a threaded server is wrong on every Python: up to 3.11 it sees one thread, from 3.12 on it puts the
+calls of all threads on one stack. Here every running request has a profiler of its own; how events find it depends on the
+Python.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from typing import Any, Protocol
+
+from ..errors import Unavailable
+from ..model import CallGraphs, Recording
+from . import EngineOptions
+from ._lsprof_pool import Harvest
+
+_log = logging.getLogger("flask_profiling")
+
+NOTES = (
+    "Time in functions written in C counts as self time of the Python function that called them.",
+    "Only the threads (or greenlets) in which requests run are covered, not threads that the application starts.",
+    "Generators and coroutines count one call each time they are resumed.",
+)
+
+
+class Collector(Protocol):
+    """How profilers get the events of their request: one implementation per kind of Python."""
+
+    def start(self) -> None:
+        """Get ready; raises EngineBusy where another tool is in the way."""
+
+    def enter(self, route: str) -> Any:
+        """Profile the calling thread; returns what leave needs, or None when there is nothing to leave."""
+
+    def leave(self, token: Any) -> None:
+        """End what enter began."""
+
+    def stop(self) -> Harvest:
+        """Put everything back and return what was counted."""
+
+
+def pick_collector() -> Collector:
+    """Return the collector for this Python; raises Unavailable where none can be right."""
+    if sys.implementation.name != "cpython":
+        raise Unavailable("exact call counts need CPython; run the application with it, or choose another CPU engine")
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise Unavailable(
+            "call counts are not known to be exact without the GIL; run with PYTHON_GIL=1, or choose another CPU engine"
+        )
+    if sys.version_info >= (3, 12):
+        from ._lsprof_dispatch import MonitoringCollector
+
+        return MonitoringCollector()
+    if threading.local.__module__ != "_thread":  # patched: threads are greenlets
+        from ._lsprof_greenlets import GreenletCollector
+
+        return GreenletCollector()
+    from ._lsprof_hooks import NativeCollector
+
+    return NativeCollector()
+
+
+class CProfileEngine:
+    """Counts calls and caller/callee edges exactly, per route.
+
+    ``collector`` replaces the one that is made for this Python at start.
+    """
+
+    def __init__(self, options: EngineOptions, *, collector: Collector | None = None) -> None:
+        self.options = options
+        self._collector = collector
+        self._entered = False
+        self._faults = 0
+
+    def start(self) -> None:
+        """Begin to collect; raises Unavailable without CPython or its GIL, EngineBusy where another tool is in the way."""
+        collector = self._collector or pick_collector()
+        collector.start()
+        self._collector = collector
+
+    def enter(self, route: str) -> object:
+        """Begin to attribute what the calling thread does to ``route``; returns a token for :meth:`leave`."""
+        try:
+            return self._collector.enter(route)  # type: ignore[union-attr]
+        except Exception:
+            self._report("enter")
+            return None
+
+    def leave(self, token: object) -> None:
+        """End what :meth:`enter` began, in the same thread; harmless after :meth:`stop`."""
+        if token is None:
+            return
+        try:
+            self._collector.leave(token)  # type: ignore[union-attr]
+        except Exception:
+            self._report("leave")
+
+    def stop(self) -> Recording:
+        """End collecting, put everything back as it was and return one call graph per route."""
+        if self._collector is None:
+            return Recording("cprofile", CallGraphs({}), NOTES)
+        harvest = self._collector.stop()
+        notes = NOTES + harvest.notes
+        if self._faults:
+            notes += (f"{self._faults} requests are missing or incomplete: the profiler failed in them; see the log.",)
+        return Recording("cprofile", CallGraphs(harvest.routes), notes)
+
+    def _report(self, where: str) -> None:
+        # The request goes on. A request that is out of stack or memory has none left for logging either.
+        self._faults += 1
+        if self._faults == 1:
+            try:
+                _log.exception("the profiler failed in %s; the request goes on without it", where)
+            except Exception:
+                return
