@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, wraps
 from importlib import metadata
 from pathlib import Path
@@ -174,6 +174,7 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
 
     config = load(app.config, os.environ, checks=ratelimit.CHECKS)
     prefix = (config.url_prefix if url_prefix is None else url_prefix).rstrip("/")
+    config = replace(config, url_prefix=prefix)
     store = Store(
         config.output_dir,
         types={name: (format.prefix, format.suffix) for name, format in FORMATS.items()},
