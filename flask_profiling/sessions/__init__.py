@@ -61,6 +61,10 @@ class Store(ArtifactStore, Protocol):
         """Delete what a killed process left half-written."""
 
 
+def _in_daemon_thread(watch: Callable[[], None]) -> None:
+    threading.Thread(target=watch, name="flask-profiling", daemon=True).start()
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything a session machine takes from outside, so that tests can hand in their own."""
@@ -72,6 +76,7 @@ class World:
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    start_watcher: Callable[[Callable[[], None]], object] = _in_daemon_thread
     create_engine: Callable[[str, engines.EngineOptions], engines.Engine] = engines.create
     engine_options: Callable[[Session, Path], engines.EngineOptions] = field(
         default=lambda session, spool: engines.EngineOptions(session.id, spool)
@@ -106,7 +111,7 @@ class Sessions:
 
     def _begin_life(self) -> None:
         self._transition = threading.Lock()
-        self._watcher: threading.Thread | None = None
+        self._attended = False
         self._closing = threading.Event()
         self._left: str | None = None
         self._recovered: list[Order] = []
@@ -119,11 +124,11 @@ class Sessions:
         Called on a process's first request; never raises.
         """
         with self._transition:
-            if self._watcher is None and not self._closing.is_set():
-                self._watcher = threading.Thread(target=self._watch, name="flask-profiling", daemon=True)
+            if not self._attended and not self._closing.is_set():
+                self._attended = True
                 self._quietly(self._coordinator.join, self._world.worker())
                 self._quietly(self._follow)
-                self._quietly(self._watcher.start)
+                self._quietly(self._world.start_watcher, self._watch)
             self.idle = self.live is None
 
     def start(self, options: SessionOptions) -> Started:
@@ -207,7 +212,7 @@ class Sessions:
         successor.
         """
         self._closing.set()
-        if self._watcher is None:
+        if not self._attended:
             return
         if not self._transition.acquire(timeout=SHUTDOWN_PATIENCE):
             logger.warning("profiling: this worker is busy while the process ends; its part of the session is lost")

@@ -1,0 +1,118 @@
+"""Through HTTP, under every server: counts and edges of a threaded workload are exact, and no edge is false."""
+
+from __future__ import annotations
+
+import json
+import pstats
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.components import requires
+from tests.integration.servers import NEEDS, Answer, Server, serve
+
+ROUNDS = 15
+PATHS = ["/cheap", "/dear", "/stream", "/items/7", "/async", "/error"] * ROUNDS
+
+# caller, callee, calls per round
+TRUE_EDGES = {
+    ("cheap_view", "cheap"): 1,
+    ("cheap", "shared"): 1,
+    ("dear_view", "dear"): 1,
+    ("async_view", "dear"): 1,
+    ("dear", "shared"): 2,
+    ("shared", "leaf"): 21,
+    ("dear_view", "recurse"): 1,
+    ("recurse", "recurse"): 5,
+    ("chunks", "leaf"): 3,
+}
+CALLS = {
+    "cheap_view": 1,
+    "dear_view": 1,
+    "async_view": 1,
+    "stream_view": 1,
+    "item_view": 1,
+    "error_view": 1,
+    "cheap": 1,
+    "dear": 2,
+    "shared": 3,
+    "recurse": 6,
+    "leaf": 1 + 20 + 3,
+    "chunks": 4,
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param((kind, workers), marks=requires("asgiref", *NEEDS[kind]), id=f"{kind}-{workers}") for kind, workers in
+            [("werkzeug", 1), ("waitress", 1), ("sync", 2), ("gthread", 2), ("preload", 2), ("gevent", 2)]],
+)
+def profiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Answer]]:
+    kind, workers = request.param
+    with serve(kind, tmp_path_factory.mktemp(kind), workers=workers) as server:
+        server.worker_pids(at_least=workers)
+        assert server.start().status == 200
+        codes = server.load(PATHS)
+        answer = server.stop()
+        assert sorted(set(codes)) == [200, 500]
+        yield server, answer
+
+
+def in_known_app(function: tuple[str, int, str]) -> bool:
+    return function[0].endswith("known_app.py")
+
+
+def stats_of(server: Server, answer: Answer) -> Any:
+    return pstats.Stats(str(server.artifact(answer, ".prof"))).stats  # type: ignore[attr-defined]
+
+
+def test_every_call_of_every_thread_and_worker_is_counted(profiled: tuple[Server, Answer]) -> None:
+    counts = {function[2]: values[1] for function, values in stats_of(*profiled).items() if in_known_app(function)}
+    assert {name: counts.get(name) for name in CALLS} == {name: calls * ROUNDS for name, calls in CALLS.items()}
+
+
+def test_every_edge_is_counted_and_none_is_false(profiled: tuple[Server, Answer]) -> None:
+    edges = {
+        (caller[2], function[2]): values[1]
+        for function, (_, _, _, _, callers) in stats_of(*profiled).items()
+        for caller, values in callers.items()
+        if in_known_app(function) and in_known_app(caller)
+    }
+    assert edges == {edge: calls * ROUNDS for edge, calls in TRUE_EDGES.items()}
+
+
+def test_nothing_of_the_profiler_itself_is_in_the_profile(profiled: tuple[Server, Answer]) -> None:
+    assert [function for function in stats_of(*profiled) if "/flask_profiling/" in function[0]] == []
+
+
+def test_requests_are_counted_per_route(profiled: tuple[Server, Answer]) -> None:
+    server, answer = profiled
+    recording = json.loads(server.artifact(answer, ".json").read_bytes())
+    requests = {route: times["requests"] for route, times in recording["requests"].items() if "/pid" not in route}
+    assert requests == {
+        "GET /cheap [cheap_view]": ROUNDS,
+        "GET /dear [dear_view]": ROUNDS,
+        "GET /stream [stream_view]": ROUNDS,
+        "GET /items/<int:number> [item_view]": ROUNDS,
+        "GET /async [async_view]": ROUNDS,
+        "GET /error [error_view]": ROUNDS,
+    }
+    errors = {route: times["errors"] for route, times in recording["requests"].items() if times["errors"]}
+    assert errors == {"GET /error [error_view]": ROUNDS}
+
+
+def test_the_chrome_profile_has_the_routes_as_first_level(profiled: tuple[Server, Answer]) -> None:
+    server, answer = profiled
+    profile = json.loads(server.artifact(answer, ".cpuprofile").read_bytes())
+    nodes = {node["id"]: node for node in profile["nodes"]}
+    first_level = {nodes[child]["callFrame"]["functionName"] for child in profile["nodes"][0]["children"]}
+    assert "GET /items/<int:number> [item_view]" in first_level
+
+
+def test_every_worker_delivered(profiled: tuple[Server, Answer]) -> None:
+    server, answer = profiled
+    document = answer.json()
+    assert document["missing"] == []
+    assert {worker["pid"] for worker in document["workers"]} >= server.worker_pids(at_least=1)
+    assert list((server.output / ".state" / "parts").iterdir()) == []

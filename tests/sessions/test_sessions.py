@@ -1,0 +1,358 @@
+"""The session machine: start, follow, stop, collect, end; over the real coordinator and store, with engines that count."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from flask_profiling.errors import AlreadyRunning, EngineBusy, NotRunning, StorageFailed, Unavailable
+from flask_profiling.model import CallGraphs, SessionOptions
+from flask_profiling.sessions import Stopped
+from tests.sessions.machines import CPU, CountingEngine, Machine, Time, machine
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "profiling"
+
+
+def calls(stopped: Stopped) -> dict[str, int]:
+    (recording,) = stopped.recording.recordings
+    assert isinstance(recording.data, CallGraphs)
+    return {route: sum(cost.calls for cost in graph.functions.values()) for route, graph in recording.data.routes.items()}
+
+
+def two_workers(output: Path) -> tuple[Machine, Machine]:
+    time = Time()
+    first, second = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    time.meanwhile = lambda: second.sessions._tick(False)
+    first.sessions.attend()
+    second.sessions.attend()
+    return first, second
+
+
+def test_a_machine_is_idle_until_something_runs(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.attend()
+    assert worker.sessions.idle
+    worker.sessions.start(CPU)
+    assert not worker.sessions.idle
+    worker.sessions.stop()
+    assert worker.sessions.idle
+
+
+def test_stop_answers_with_what_the_engines_saw_and_what_was_stored(output: Path) -> None:
+    worker = machine(output)
+    started = worker.sessions.start(CPU)
+    worker.visit("GET /a")
+    worker.visit("GET /a")
+    worker.time.reading += 2.5
+    stopped = worker.sessions.stop()
+    assert calls(stopped) == {"GET /a": 2}
+    assert stopped.recording.requests["GET /a"].requests == 2
+    assert stopped.session.id == started.session.id
+    assert stopped.session.duration == pytest.approx(2.5)
+    assert stopped.session.ended_by == "stop"
+    assert "seen by a counting engine" in stopped.notes
+    names = [artifact.filename for artifact in stopped.artifacts]
+    assert names == [
+        f"profile-{started.session.id}.cpuprofile",
+        f"profile-{started.session.id}.prof",
+        f"callgraph-{started.session.id}.dot",
+        f"recording-{started.session.id}.json",
+    ]
+    assert all((output / name).stat().st_size for name in names)
+
+
+def test_the_duration_does_not_follow_the_wall_clock(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    worker.time.reading += 3
+    worker.time.wall -= 86400
+    assert worker.sessions.stop().session.duration == pytest.approx(3)
+
+
+def test_second_start_is_refused_and_names_the_owner_and_the_end(output: Path) -> None:
+    worker = machine(output)
+    started = worker.sessions.start(CPU)
+    worker.time.reading += 12
+    with pytest.raises(AlreadyRunning, match=rf"{started.session.id}, started 12 s ago by worker 1\); stop it, or wait until"):
+        worker.sessions.start(CPU)
+    assert len(worker.engines) == 1
+
+
+def test_stop_without_a_start_is_refused(output: Path) -> None:
+    worker = machine(output)
+    with pytest.raises(NotRunning, match="start one first"):
+        worker.sessions.stop()
+
+
+def test_fifty_concurrent_starts_give_one_session(output: Path) -> None:
+    workers = [machine(output, pid=1) for _ in range(5)]
+    outcomes: list[str] = []
+
+    def start(worker: Machine) -> None:
+        try:
+            worker.sessions.start(CPU)
+            outcomes.append("started")
+        except AlreadyRunning:
+            outcomes.append("refused")
+
+    threads = [threading.Thread(target=start, args=(workers[number % 5],)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["refused"] * 49 + ["started"]
+
+
+def test_start_on_one_worker_profiles_all_and_stop_on_another_merges_all(output: Path) -> None:
+    first, second = two_workers(output)
+    started = first.sessions.start(CPU)
+    assert {worker.pid for worker in started.workers} == {1, 2}
+    assert started.missing == ()
+    first.visit("GET /a")
+    second.visit("GET /a")
+    second.visit("GET /b")
+    first.time.meanwhile = lambda: first.sessions._tick(False)
+    stopped = second.sessions.stop()
+    assert calls(stopped) == {"GET /a": 2, "GET /b": 1}
+    assert {worker.pid for worker in stopped.workers} == {1, 2}
+    assert stopped.missing == ()
+    assert first.sessions.live is None
+
+
+def test_a_worker_that_does_not_answer_is_named_as_missing(output: Path) -> None:
+    first, second = two_workers(output)
+    first.time.meanwhile = lambda: None
+    started = first.sessions.start(CPU)
+    assert [worker.pid for worker in started.missing] == [2]
+    second.sessions._tick(False)
+    stopped = first.sessions.stop()
+    assert [worker.pid for worker in stopped.missing] == [2]
+    assert any("Worker 2 took part and delivered nothing" in note for note in stopped.notes)
+
+
+def test_a_late_worker_takes_part_from_its_first_request(output: Path) -> None:
+    time = Time()
+    first, late = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    first.sessions.start(CPU)
+    late.sessions.attend()
+    late.visit("GET /late")
+    time.meanwhile = lambda: late.sessions._tick(False)
+    assert calls(first.sessions.stop()) == {"GET /late": 1}
+
+
+def test_a_part_that_comes_too_late_is_dropped_and_leaves_nothing(output: Path) -> None:
+    first, second = two_workers(output)
+    first.sessions.start(CPU)
+    first.time.meanwhile = lambda: None
+    first.sessions.stop()
+    second.sessions._tick(False)
+    assert second.sessions.live is None
+    assert list((output / ".state" / "parts").iterdir()) == []
+
+
+def test_a_forgotten_session_stops_itself(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(SessionOptions("cprofile", False, 0, 5.0))
+    worker.time.reading += 4.9
+    worker.sessions._tick(False)
+    assert not worker.sessions.idle
+    worker.time.reading += 0.2
+    worker.sessions._tick(False)
+    status = worker.sessions.status()
+    assert status.session is None
+    assert status.last is not None
+    assert status.last.ended_by == "deadline"
+    assert len(status.artifacts) == 4
+
+
+def test_an_engine_that_is_busy_refuses_the_start_and_publishes_nothing(output: Path) -> None:
+    worker = machine(output, engine=lambda: CountingEngine(busy=True))
+    with pytest.raises(EngineBusy, match="debugger"):
+        worker.sessions.start(CPU)
+    assert worker.sessions.status().session is None
+    assert worker.sessions.idle
+
+
+def test_an_engine_that_is_busy_in_another_worker_is_a_note(output: Path) -> None:
+    time = Time()
+    first = machine(output, pid=1, time=time)
+    second = machine(output, pid=2, time=time, engine=lambda: CountingEngine(busy=True))
+    time.meanwhile = lambda: second.sessions._tick(False)
+    second.sessions.attend()
+    first.sessions.start(CPU)
+    stopped = first.sessions.stop()
+    assert "worker 2: a debugger is attached; detach it" in stopped.notes
+
+
+def test_an_engine_that_is_not_there_is_unavailable(output: Path) -> None:
+    worker = machine(output)
+    with pytest.raises(Unavailable, match="'nothing'"):
+        worker.sessions.start(SessionOptions("nothing", False, 0, 5.0))
+    assert worker.sessions.status().session is None
+
+
+def test_a_broken_engine_does_not_reach_the_request_and_is_logged_once(
+    output: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = machine(output, engine=lambda: CountingEngine(broken=True))
+    worker.sessions.start(CPU)
+    with caplog.at_level(logging.WARNING):
+        worker.visit()
+        worker.visit()
+        assert len(caplog.records) == 1
+        stopped = worker.sessions.stop()
+    assert any("failed inside a request" in note for note in stopped.notes)
+    assert any("its data is lost" in note for note in stopped.notes)
+    assert stopped.recording.requests["GET /"].requests == 2
+
+
+def test_a_request_still_running_at_stop_is_said(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    live = worker.sessions.live
+    assert live is not None
+    visit = live.begin("GET /slow")
+    live.resume(visit)
+    stopped = worker.sessions.stop()
+    assert any("1 request was still running in worker 1" in note for note in stopped.notes)
+    live.pause(visit)
+    live.end(visit, failed=False)
+    assert stopped.recording.requests == {}
+
+
+def test_status_tells_the_running_session_and_changes_nothing(output: Path) -> None:
+    worker = machine(output)
+    started = worker.sessions.start(CPU)
+    before = sorted(path for path in output.rglob("*"))
+    status = worker.sessions.status()
+    assert status.session == started.session
+    assert status.deadline == pytest.approx(started.deadline)
+    assert [(state.worker.pid, state.state) for state in status.workers] == [(1, "profiling")]
+    assert sorted(path for path in output.rglob("*")) == before
+
+
+def test_clean_keeps_the_running_session(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    worker.sessions.stop()
+    worker.sessions.start(CPU)
+    cleaned = worker.sessions.clean()
+    assert (cleaned.reports, cleaned.sessions) == (4, 1)
+    assert worker.sessions.stop().artifacts
+
+
+def test_a_session_whose_workers_died_is_recovered_by_the_next_one(output: Path) -> None:
+    time = Time()
+    dead = machine(output, pid=1, time=time)
+    started = dead.sessions.start(CPU)
+    dead.sessions.forget()  # what the kernel does to a killed process: the lock is gone
+    heir = machine(output, pid=2, time=time)
+    heir.sessions.attend()
+    assert heir.sessions.status().session is None
+    heir.sessions._tick(False)
+    last = heir.sessions.status().last
+    assert last is not None
+    assert (last.id, last.ended_by) == (started.session.id, "recovered")
+    heir.sessions.start(CPU)
+
+
+def test_parts_of_a_dead_collector_are_collected_by_another(output: Path) -> None:
+    time = Time()
+    first = machine(output, pid=1, time=time)
+    started = first.sessions.start(CPU)
+    first.visit("GET /a")
+    order = first.sessions._coordinator.running()
+    assert order is not None
+    first.sessions._leave_session()
+    assert first.sessions._coordinator.withdraw(order.ended(at=time.now(), monotonic=time.reading, by="stop"))
+    first.sessions.forget()  # killed before it collected
+    heir = machine(output, pid=2, time=time)
+    heir.sessions.attend()
+    heir.sessions._tick(True)
+    (recording,) = [artifact for artifact in heir.sessions.reports() if artifact.type == "recording"]
+    assert recording.session_id == started.session.id
+    document = json.loads((output / recording.filename).read_bytes())
+    assert document["requests"]["GET /a"]["requests"] == 1
+
+
+def test_a_deleted_output_directory_fails_the_stop_and_not_the_next_session(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    for path in sorted(output.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    output.rmdir()
+    with pytest.raises(StorageFailed, match="deleted or replaced"):
+        worker.sessions.stop()
+    assert not worker.engines[0].running
+    worker.sessions.start(CPU)
+    assert worker.sessions.stop().artifacts
+
+
+def test_the_last_worker_out_finishes_the_session(output: Path) -> None:
+    first, second = two_workers(output)
+    first.sessions.start(CPU)
+    first.visit("GET /a")
+    second.visit("GET /a")
+    first.time.meanwhile = lambda: None
+    first.sessions.shut_down()
+    assert not list(output.glob("*.cpuprofile"))
+    second.sessions.shut_down()
+    (recording,) = output.glob("recording-*.json")
+    document = json.loads(recording.read_bytes())
+    assert document["requests"]["GET /a"]["requests"] == 2
+    assert document["session"]["endedBy"] == "shutdown"
+
+
+def test_a_recycled_worker_leaves_the_session_to_its_successor(output: Path) -> None:
+    time = Time()
+    old = machine(output, pid=1, time=time)
+    old.sessions.start(CPU)
+    old.visit("GET /a")
+    old.sessions.shut_down(recycled=True)
+    successor = machine(output, pid=2, time=time)
+    successor.sessions.attend()
+    successor.visit("GET /a")
+    assert calls(successor.sessions.stop()) == {"GET /a": 2}
+
+
+def test_artifacts_are_deleted_at_the_end_where_that_is_asked_for(output: Path) -> None:
+    worker = machine(output, cleanup_on_exit=True)
+    worker.sessions.start(CPU)
+    worker.sessions.shut_down()
+    assert list(output.glob("*prof*")) == []
+
+
+def test_a_process_that_served_nothing_deletes_nothing(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    worker.sessions.stop()
+    machine(output, pid=2, cleanup_on_exit=True).sessions.shut_down()
+    assert len(worker.sessions.reports()) == 4
+
+
+def test_a_forked_child_forgets_the_session_of_its_parent(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    worker.sessions.forget()
+    assert worker.sessions.live is None
+    assert not worker.sessions.idle
+    assert not worker.engines[0].running
+
+
+def test_a_machine_without_an_output_directory_lets_requests_pass(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    worker = machine(tmp_path / "file")
+    worker.sessions.attend()
+    assert worker.sessions.idle
+    with pytest.raises(StorageFailed):
+        worker.sessions.start(CPU)
+    assert worker.sessions.idle
