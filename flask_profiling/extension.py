@@ -25,7 +25,7 @@ from .coordination.files import FileCoordinator
 from .engines import EngineOptions
 from .errors import ConfigurationError, ProfilingError
 from .formats import FORMATS
-from .gates import environment_gate
+from .gates import caller_of, check_caller, environment_gate
 from .middleware import RequestWatch, route_of_request
 from .model import Session, WorkerId
 from .processes import process_started
@@ -193,8 +193,9 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
         auto_generate=config.auto_generate,
         cleanup_on_exit=config.cleanup_on_exit,
     )
-    blueprint = views.build_blueprint(config)
-    ratelimit.protect(app, blueprint, config)
+    blueprint = views.build_blueprint(
+        admit=lambda environ: check_caller(config, caller_of(environ)), limit=ratelimit.RateLimit(app, config).check
+    )
     app.register_blueprint(blueprint, url_prefix=prefix)
     app.extensions[EXTENSION] = ProfilingState(config, sessions)
     own_paths = frozenset(f"{prefix}/{name}" for name in views.ENDPOINTS)

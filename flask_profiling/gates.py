@@ -1,4 +1,4 @@
-"""May this happen, here and for this caller? Pure functions of values: no request, environment or clock is read here."""
+"""May this happen, here and for this caller? Pure functions of values: no request, environment or clock is read."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ class Caller:
 def environment_gate(config: Mapping[str, object], environ: Mapping[str, str]) -> Gate:
     """Decide from ``app.config`` and the environment; in doubt the gate is closed.
 
-    Case and white space around a value do not matter. None in ``app.config`` counts as not set; an empty text is set, to
-    nothing that opens.
+    Case and white space around a value do not matter. None in ``app.config`` counts as not set; an empty text is set,
+    to nothing that opens.
     """
     environments = {
         "app.config['FLASK_ENV']": config.get("FLASK_ENV"),
         "app.config['ENV']": config.get("ENV"),
-        "the variable FLASK_ENV": environ.get("FLASK_ENV"),
+        "the environment's FLASK_ENV": environ.get("FLASK_ENV"),
     }
     switches = {
         "app.config['PROFILING_ENABLED']": config.get("PROFILING_ENABLED"),
-        "the variable PROFILING_ENABLED": environ.get("PROFILING_ENABLED"),
+        "the environment's PROFILING_ENABLED": environ.get("PROFILING_ENABLED"),
     }
     objections = [*_against_environment(_set(environments)), *_against_switch(_set(switches))]
     if objections:
-        return Gate(False, f"profiling is off: {'. '.join(objections)}")
-    return Gate(True, f"profiling is on: the environment is {_plain(str(next(iter(_set(environments).values()))))}")
+        return Gate(False, "; ".join(objections))
+    return Gate(True, f"the environment is {_plain(str(next(iter(_set(environments).values()))))} and the switch is on")
 
 
 def _set(sources: Mapping[str, object]) -> dict[str, object]:
@@ -92,12 +92,30 @@ def _against_environment(sources: Mapping[str, object]) -> list[str]:
     return [f"the sources of the environment disagree: {said}; set all to the same"]
 
 
+def caller_of(environ: Mapping[str, object]) -> Caller:
+    """Read the caller from a WSGI environment, as it was before Werkzeug's ProxyFix (if in use) changed it."""
+    before_proxy_fix = environ.get("werkzeug.proxy_fix.orig")
+    original = before_proxy_fix if isinstance(before_proxy_fix, Mapping) else environ
+
+    def header(source: Mapping[str, object], name: str) -> str | None:
+        value = source.get(name)
+        return value if isinstance(value, str) else None
+
+    return Caller(
+        host=header(original, "HTTP_HOST"),
+        origin=header(environ, "HTTP_ORIGIN"),
+        sec_fetch_site=header(environ, "HTTP_SEC_FETCH_SITE"),
+        authorization=header(environ, "HTTP_AUTHORIZATION"),
+        scheme=header(original, "wsgi.url_scheme") or "http",
+    )
+
+
 def check_caller(config: Config, caller: Caller) -> None:
     """Let a caller pass or raise Forbidden, or Unauthorized for a token that is missing or wrong.
 
     Answered are Hosts that are a loopback address (127.0.0.0/8 in four decimal numbers, or ``[::1]``) or ``localhost``,
-    with any port, and those of ``PROFILING_ALLOWED_HOSTS`` with the token. What a browser says about where a request comes
-    from can only forbid it.
+    with any port, and those of ``PROFILING_ALLOWED_HOSTS`` with the token. What a browser says about where a request
+    comes from can only forbid it.
     """
     host = (caller.host or "").lower()
     match = _HOST.fullmatch(host)

@@ -15,8 +15,8 @@ _NAMES_SHOWN = 5
 def session_options(config: Config, values: Mapping[str, object], *, textual: bool) -> SessionOptions:
     """Make the options of a start; what is not asked for comes from ``config``.
 
-    ``values`` may hold ``cpu`` (text), ``heap`` (bool), ``allocations`` (int) and ``seconds`` (a number), or all of it as
-    text when ``textual``. Raises BadRequest that names every unknown field and every wrong type or value out of range.
+    ``values`` may hold ``cpu`` (text), ``heap`` (bool), ``allocations`` (int) and ``seconds`` (a number), or all of
+    that as text when ``textual``. Raises BadRequest that names every unknown field and every wrong value.
     """
     chosen: dict[str, object] = {
         "cpu": config.cpu,
