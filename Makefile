@@ -20,7 +20,7 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
 VENV ?= .venv
 endif
 RUN := $(VENV)/bin/python
-PIP := $(RUN) -m pip -qq --disable-pip-version-check install
+PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check install
 PYTEST := $(RUN) -m pytest
 SLOW := tests/browser tests/integration tests/__pycache__
 CORE = $(filter-out $(SLOW),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) tests/integration/test_known_truth.py
@@ -39,7 +39,7 @@ $(VENV)/made:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/project: $(VENV)/made setup.cfg setup.py pyproject.toml
+$(VENV)/project: $(VENV)/made setup.cfg setup.py
 	@echo "Installing the project"
 	@$(PIP) --editable .
 	@touch $@
