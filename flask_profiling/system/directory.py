@@ -41,7 +41,7 @@ class PrivateDirectory:
         self.below = tuple(plain(name) for name in below)
         self.system = system
         with self._failures("cannot be found"):
-            self.root = root.absolute()
+            self.root = _usable(root.absolute())
 
     @property
     def path(self) -> Path:
@@ -266,9 +266,9 @@ class PrivateDirectory:
 
     def _fill(self, descriptor: int, write: Callable[[BinaryIO], None]) -> os.stat_result:
         """Let ``write`` fill a new file, see it on the disk, close it, and return its status."""
-        stream = Sink(self.system, descriptor)
+        sink = Sink(self.system, descriptor)
+        out = io.BufferedWriter(sink, 1 << 16)
         try:
-            out = io.BufferedWriter(stream, 1 << 16)
             write(out)
             # A text wrapper that was thrown away has closed it, and flushed by that.
             if not out.closed:
@@ -276,7 +276,8 @@ class PrivateDirectory:
             return self._settle(descriptor)
         finally:
             # What is still buffered after a failure goes nowhere, least of all into a descriptor that is used anew.
-            stream.drop()
+            sink.drop()
+            out.close()
             self.system.close(descriptor)
 
     def _settle(self, descriptor: int) -> os.stat_result:
@@ -291,6 +292,16 @@ class PrivateDirectory:
     def _temporary_name(self) -> str:
         pid = self.system.getpid()
         return f".tmp-{process_space()}-{pid}-{process_started(pid)}-{self.system.urandom(8).hex()}"
+
+
+def _usable(path: Path) -> Path:
+    """Return a path that the operating system can be asked about, else raise OSError."""
+    try:
+        if b"\0" not in os.fsencode(path):
+            return path
+    except UnicodeEncodeError:
+        pass
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
 
 def _is_empty(held: Held) -> bool:
