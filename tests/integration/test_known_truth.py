@@ -13,7 +13,9 @@ from tests.components import requires
 from tests.integration.servers import NEEDS, Answer, Server, serve
 
 ROUNDS = 15
-PATHS = ["/cheap", "/dear", "/stream", "/items/7", "/async", "/error"] * ROUNDS
+PATHS = ["/cheap", "/dear", "/stream", "/items/7", "/error"] * ROUNDS
+# An event loop belongs to a thread, which greenlets share: asgiref refuses some requests under gevent, with or without us.
+ASYNC_PATHS = ["/async"] * ROUNDS
 
 # caller, callee, calls per round
 TRUE_EDGES = {
@@ -54,6 +56,9 @@ def profiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         server.worker_pids(at_least=workers)
         assert server.start().status == 200
         codes = server.load(PATHS)
+        for path in ASYNC_PATHS if kind == "gevent" else []:
+            codes.append(server.get(path).status)
+        codes += server.load(ASYNC_PATHS if kind != "gevent" else [])
         answer = server.stop()
         assert sorted(set(codes)) == [200, 500]
         yield server, answer
@@ -74,7 +79,7 @@ def test_every_call_of_every_thread_and_worker_is_counted(profiled: tuple[Server
 
 def test_every_edge_is_counted_and_none_is_false(profiled: tuple[Server, Answer]) -> None:
     edges = {
-        (caller[2], function[2]): values[1]
+        (caller[2], function[2]): values[0]
         for function, (_, _, _, _, callers) in stats_of(*profiled).items()
         for caller, values in callers.items()
         if in_known_app(function) and in_known_app(caller)
