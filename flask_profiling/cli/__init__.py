@@ -18,11 +18,14 @@ from .render import say, show_failure
 
 # name -> "module:click command"; the order is the order in the help
 COMMANDS: dict[str, str] = {
+    "start": "flask_profiling.cli.serve:start",
+    "dev": "flask_profiling.cli.serve:dev",
     "status": "flask_profiling.cli.session:status",
     "start-session": "flask_profiling.cli.session:start_session",
     "stop-session": "flask_profiling.cli.session:stop_session",
     "reports": "flask_profiling.cli.session:reports",
     "clean": "flask_profiling.cli.session:clean",
+    "config": "flask_profiling.cli.configuration:config",
     "help": "flask_profiling.cli.guide:help_command",
 }
 
@@ -30,11 +33,11 @@ COMMANDS: dict[str, str] = {
 class ProfilingGroup(click.Group):
     """A group that imports a command when it is used, and ends every command with the right status and one sentence."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click calls it so)
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command, or return None where there is no such name."""
         if cmd_name not in COMMANDS:
             return None

@@ -55,15 +55,17 @@ def show_failure(failure: Failure, *, as_json: bool) -> None:
     text = wrapped(f"Error: {first}")
     say(text.replace("Error:", click.style("Error:", fg="red", bold=True), 1), err=True)
     for line in more:
-        say(f"  {wrapped(line.strip())}", err=True)
+        say(wrapped(line), err=True)
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as people write it: ``917B``, ``2.4MB``."""
-    if count < 1024:
+    """Return a number of bytes as the server writes it: ``917B``, ``2.4MB``; 1 KB is 1000 bytes, as in Chrome."""
+    if count < 1000:
         return f"{count}B"
-    power = min((count.bit_length() - 1) // 10, len(_UNITS))
-    return f"{count / 1024**power:.1f}{_UNITS[power - 1]}"
+    amount, unit = count / 1000, 0
+    while round(amount, 1) >= 1000 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.1f}{_UNITS[unit]}"
 
 
 def moment(value: object) -> str:

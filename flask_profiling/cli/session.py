@@ -109,8 +109,9 @@ def start_session(
     _show_notes(answer)
     if isinstance(answer.get("devToolsUrl"), str):
         say(f"DevTools: {plain(answer['devToolsUrl'])}")
-    ends = f"it stops by itself after {seconds:g} s, or now with" if seconds else "then"
-    say(f"Next: put load on the app; {ends}: flask profiling stop-session")
+    if answer.get("deadline"):
+        say(f"It stops by itself at {moment(answer['deadline'])}.")
+    say("Next: put load on the app, then run: flask profiling stop-session")
 
 
 @click.command("stop-session", short_help="Stop the session and write its files.")
@@ -134,7 +135,7 @@ def stop_session(ctx: click.Context) -> None:
     if wants_json(ctx):
         say_json(answer)
         return
-    say(f"{_good('Stopped')} {plain(answer['sessionId'])} after {plain(answer.get('duration', '?'))}.")
+    say(f"{_good('Stopped')} {plain(answer['sessionId'])} after {plain(answer.get('duration') or 'an unknown time')}.")
     _show_notes(answer)
     artifacts = [plain(path) for path in _items(answer["artifacts"])]
     if not artifacts:
@@ -250,7 +251,7 @@ def _last(answer: Mapping[str, object]) -> list[tuple[str, str]]:
     if not isinstance(last, dict):
         return []
     ended = f", ended {moment(last['endTime'])}" if last.get("endTime") else ""
-    return [("Last", f"{plain(last.get('id', '?'))}, {plain(last.get('duration', '?'))}{ended}")]
+    return [("Last", f"{plain(last.get('id', '?'))}, {plain(last.get('duration') or 'of unknown length')}{ended}")]
 
 
 def _stored(answer: Mapping[str, object]) -> list[tuple[str, str]]:

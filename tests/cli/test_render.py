@@ -6,8 +6,11 @@ import io
 import threading
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from flask_profiling.cli import render
+from flask_profiling.views import human_size
 from tests.cli.conftest import lines_within
 
 
@@ -27,13 +30,12 @@ def test_text_from_elsewhere_cannot_steer_the_terminal(text: object, shown: str)
     assert render.plain(text) == shown
 
 
-@pytest.mark.parametrize(
-    ("count", "shown"),
-    [(0, "0B"), (917, "917B"), (1024, "1.0KB"), (2_516_582, "2.4MB"), (1024**3, "1.0GB"), (5 * 1024**4, "5.0TB"),
-     (1024**5, "1024.0TB")],
-)  # fmt: skip
-def test_sizes_are_for_people(count: int, shown: str) -> None:
-    assert render.size(count) == shown
+@given(st.integers(0, 10**17))
+@example(999)
+@example(999_949)
+@example(999_950)
+def test_sizes_are_written_as_the_server_writes_them(count: int) -> None:
+    assert render.size(count) == human_size(count)
 
 
 @pytest.mark.parametrize(

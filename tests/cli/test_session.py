@@ -21,12 +21,12 @@ RUNNING = {
     "workers": [{"pid": 812, "state": "running"}, {"pid": 813, "state": "running"}],
 }
 FILES = [
-    {"sessionId": "prof-old", "type": "pstats", "filename": "profile-prof-old.prof", "size": "1.0KB", "sizeBytes": 1024,
+    {"sessionId": "prof-old", "type": "pstats", "filename": "profile-prof-old.prof", "size": "1.0KB", "sizeBytes": 1000,
      "created": "2026-11-22T09:00:00.000Z"},
     {"sessionId": "prof-new", "type": "cpuprofile", "filename": "profile-prof-new.cpuprofile", "size": "2.4MB",
-     "sizeBytes": 2_516_582, "created": MOMENT},
+     "sizeBytes": 2_400_000, "created": MOMENT},
     {"sessionId": "prof-new", "type": "heapsnapshot", "filename": "heap-prof-new.heapsnapshot", "size": "12.0MB",
-     "sizeBytes": 12_582_912, "created": MOMENT},
+     "sizeBytes": 12_000_000, "created": MOMENT},
 ]  # fmt: skip
 STARTED = {"success": True, "message": "Profiling session started", "sessionId": "prof-7f3a", "devToolsUrl": None}
 STOPPED = {

@@ -1,0 +1,176 @@
+"""``flask profiling`` in a pseudo-terminal: colours, progress, questions, Ctrl-C; and nothing of it in a pipe."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.cli.conftest import STATUS, Shell, lines_within
+from tests.cli.test_session import FILES, STOPPED
+
+# makes the pseudo-terminal the controlling one, so that Ctrl-C is what the terminal makes of it
+_LAUNCH = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass
+class Terminal:
+    """A pseudo-terminal of 80 columns with one command in it."""
+
+    process: subprocess.Popen[bytes]
+    master: int
+    slave: int
+    modes: list[object]
+    seen: str = field(default="")
+
+    def read(self, until: Callable[[str], bool], seconds: float = 30) -> str:
+        """Collect what is shown until it is what is waited for."""
+        deadline = time.monotonic() + seconds
+        while not until(self.seen):
+            assert time.monotonic() < deadline, f"not shown in time; so far: {self.seen!r}"
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.seen += os.read(self.master, 65536).decode()
+        return self.seen
+
+    def type(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def wait(self) -> int:
+        """Read to the end of the command; the slave side is open here too, so there is no end of file."""
+        self.read(lambda _: self.process.poll() is not None)
+        while select.select([self.master], [], [], 0.1)[0]:
+            self.seen += os.read(self.master, 65536).decode()
+        return self.process.wait(10)
+
+
+@pytest.fixture
+def terminal(shell: Shell) -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def start(*args: str, **environ: str) -> Terminal:
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-c", _LAUNCH, *shell.argv("profiling", *args)],
+            cwd=shell.directory,
+            env={**shell.environ, **environ},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        opened.append(Terminal(process, master, slave, termios.tcgetattr(slave)))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        if terminal.process.poll() is None:
+            terminal.process.kill()
+        terminal.process.wait(10)
+        os.close(terminal.master)
+        os.close(terminal.slave)
+
+
+def test_a_terminal_gets_colours(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+    fake.on("GET /status", STATUS)
+    shown = terminal("status", "--url", fake.url)
+    assert shown.wait() == 0
+    assert "\x1b[32m" in shown.seen
+
+
+@pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colours_stay_away_where_they_are_not_welcome(terminal, fake, environ: dict[str, str]) -> None:  # type: ignore[no-untyped-def]
+    fake.on("GET /status", STATUS)
+    shown = terminal("status", "--url", fake.url, **environ)
+    assert shown.wait() == 0
+    assert "Profiling is on and idle" in shown.seen
+    assert "\x1b" not in shown.seen
+
+
+def test_a_pipe_gets_neither_colours_nor_progress(shell: Shell, fake) -> None:  # type: ignore[no-untyped-def]
+    fake.on("POST /stop", STOPPED)
+    done = shell.run("profiling", "stop-session", "--url", fake.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+
+
+def test_a_long_stop_shows_progress_and_takes_it_away(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+    release = threading.Event()
+    fake.on("POST /stop", STOPPED, wait=release)
+    shown = terminal("stop-session", "--url", fake.url)
+    shown.read(lambda seen: re.search(r"[|/\\-] Stopping the session and writing its files \d s", seen) is not None)
+    release.set()
+    assert shown.wait() == 0
+    drawn, erased, result = shown.seen.rpartition("\r\x1b[K")
+    assert erased
+    assert "Stopping the session" in drawn
+    assert "Stopped" in result
+    assert "Stopping the session" not in result
+
+
+def test_ctrl_c_ends_with_130_and_leaves_the_terminal_as_it_was(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+    fake.on("POST /stop", STOPPED, wait=threading.Event())
+    shown = terminal("stop-session", "--url", fake.url)
+    shown.read(lambda seen: "Stopping the session" in seen)
+    shown.type("\x03")
+    assert shown.wait() == 130
+    after = shown.seen.rpartition("\r\x1b[K")[2]
+    assert "interrupted" in after
+    assert "Traceback" not in shown.seen
+    assert termios.tcgetattr(shown.slave) == shown.modes
+    opened, closed = shown.seen.rfind("\x1b[3"), shown.seen.rfind("\x1b[0m")
+    assert closed > opened, "colours are reset"
+
+
+def test_ctrl_c_before_the_progress_shows_ends_with_130_too(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+    fake.on("GET /status", STATUS, wait=threading.Event())
+    shown = terminal("status", "--json", "--url", fake.url)
+    assert fake.asked.wait(30)
+    shown.type("\x03")
+    assert shown.wait() == 130
+    assert '"error": "interrupted"' in shown.seen
+
+
+@pytest.mark.parametrize(
+    ("keys", "status", "said"),
+    [
+        ("y\r", 0, "Deleted 3 reports of 2 sessions."),
+        ("n\r", 1, "nothing was deleted"),
+        ("\r", 1, "nothing was deleted"),
+        ("\x03", 130, "interrupted"),
+        ("\x04", 1, "interrupted"),
+    ],
+)
+def test_clean_asks_first(terminal, fake, keys: str, status: int, said: str) -> None:  # type: ignore[no-untyped-def]
+    fake.on("GET /reports", {"reports": FILES})
+    fake.on("DELETE /cleanup", {"success": True, "message": "done", "cleaned": {"reports": 3, "sessions": 2}})
+    shown = terminal("clean", "--url", fake.url)
+    shown.read(lambda seen: "[y/N]" in seen)
+    assert f"Delete 3 files of 2 sessions, 14.4MB at {fake.url}?" in shown.seen
+    shown.type(keys)
+    assert shown.wait() == status
+    assert said in _ESCAPES.sub("", shown.seen)
+    deleted = [request for request, _, _ in fake.requests if request.startswith("DELETE")]
+    assert len(deleted) == (1 if status == 0 else 0)
+    assert termios.tcgetattr(shown.slave) == shown.modes
+
+
+def test_errors_are_wrapped_to_80_columns(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+    shown = terminal("start-session", "--url", fake.url)
+    assert shown.wait() == 1
+    text = _ESCAPES.sub("", shown.seen)
+    assert "profiling is closed there" in " ".join(text.split())
+    assert [line for line in lines_within(text, 80) if fake.url not in line] == []
