@@ -177,7 +177,7 @@ def _shown(value: object) -> str:
         text = ascii(value)
     except Exception:  # a value of the host's own class
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
 
 
 def _listed(names: tuple[str, ...]) -> str:

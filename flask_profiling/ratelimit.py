@@ -10,15 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from flask import Flask, current_app, request
+from flask_limiter import Limiter, RateLimitExceeded
+from limits import parse_many
 
 from .config import Config
 from .errors import TooManyRequests
-
-if TYPE_CHECKING:
-    from flask_limiter import Limiter
 
 logger = logging.getLogger("flask_profiling")
 
@@ -35,8 +33,6 @@ _PATIENCE: dict[str, dict[str, int]] = {
 
 def check_rate_limit(text: str) -> None:
     """Raise ValueError for a ``PROFILING_RATE_LIMIT`` that Flask-Limiter would not understand, or that forbids all."""
-    from limits import parse_many
-
     if any(limit.amount < 1 or limit.multiples < 1 for limit in parse_many(text)):
         raise ValueError("a limit of nothing")
 
@@ -75,8 +71,6 @@ class RateLimit:
         """Count the current request; raises TooManyRequests. A fault of the storage lets the request pass."""
         if not self._enabled:
             return
-        from flask_limiter import RateLimitExceeded
-
         for limiter in self._limiters():
             try:
                 with limiter.limit(self._text, key_func=_current_peer):
@@ -108,8 +102,6 @@ class RateLimit:
             return self._isolated("memory://", {})
 
     def _isolated(self, storage_uri: str, storage_options: dict[str, str | int]) -> Limiter:
-        from flask_limiter import Limiter
-
         return Limiter(
             _current_peer,
             app=Flask("flask_profiling", static_folder=None),

@@ -116,12 +116,12 @@ def _plain(shown: str) -> str:
 
 
 def _unknown(source: str, names: Mapping[str, object]) -> list[str]:
-    known = [setting.key for setting in SETTINGS]
+    known = {setting.key.removeprefix(PREFIX): setting.key for setting in SETTINGS}
     mistakes = []
     for name in names:
-        if not isinstance(name, str) or not name.startswith(PREFIX) or name in known or name in CLI_VARIABLES:
+        if not isinstance(name, str) or not name.startswith(PREFIX) or name in {*known.values(), *CLI_VARIABLES}:
             continue
-        near = difflib.get_close_matches(name, known, n=1)
-        advice = f"did you mean {near[0]}?" if near else "remove it; `flask profiling config` lists what there is"
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+        advice = f"did you mean {known[near[0]]}?" if near else "remove it (`flask profiling config` lists them all)"
         mistakes.append(f"{reading.shown(name)} in {source} is not a setting; {advice}")
     return mistakes

@@ -145,7 +145,7 @@ def shown(value: object) -> str:
         written = ascii(value)
     except Exception:  # a value of the host's own class
         written = f"<{type(value).__name__}>"
-    return written if len(written) <= _SHOWN_LENGTH else f"{written[:_SHOWN_LENGTH]}…"
+    return written if len(written) <= _SHOWN_LENGTH else f"{written[:_SHOWN_LENGTH]}..."
 
 
 def hidden(value: object) -> str:

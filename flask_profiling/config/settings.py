@@ -6,7 +6,7 @@ The table drives reading, start-up errors, ``flask profiling config``, the READM
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import reading
@@ -146,7 +146,8 @@ CLI_VARIABLES: dict[str, str] = {
 class Config:
     """Every setting, parsed; a field is its key in lower case without ``PROFILING_``.
 
-    ``max_duration`` is in seconds, ``max_bytes`` in bytes, ``allocations`` in frames; ``output_dir`` is as given.
+    ``max_duration`` is in seconds, ``max_bytes`` in bytes, ``allocations`` in frames; ``output_dir`` is as given. What
+    may hold a secret is not in the repr.
     """
 
     enabled: bool
@@ -161,10 +162,10 @@ class Config:
     max_bytes: int
     cleanup_on_exit: bool
     allowed_hosts: tuple[str, ...]
-    token: str
+    token: str = field(repr=False)
     rate_limit: str
     limiter: str
-    coordinator: str
+    coordinator: str = field(repr=False)
     inspector: bool
     inspector_port: int
     url_prefix: str
