@@ -19,7 +19,7 @@ import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -30,6 +30,7 @@ from flask_profiling.model import CallGraph, CallGraphs, Cost, Function, RouteTi
 EXAMPLES = Path(__file__).resolve().parent
 OUTPUT = "profiling"
 WIDTH = 80
+VISITORS = 4
 SECONDS_TO_ANSWER = 30
 SECONDS_TO_END = 20
 ROUTES_SHOWN = 8
@@ -86,17 +87,15 @@ class Shop:
 
     def ask(self, method: str, path: str) -> dict[str, object]:
         """One request on a connection of its own; returns the JSON object of a 200 answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request(method, path)
-            response = connection.getresponse()
-            body = response.read().decode()
-        except (OSError, http.client.HTTPException) as error:
-            raise DemoError(f"{method} {path} was not answered: {error!r}.{self.last_words()}") from error
-        finally:
-            connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            try:
+                connection.request(method, path)
+                response = connection.getresponse()
+                body = response.read().decode()
+            except (OSError, http.client.HTTPException) as error:
+                raise DemoError(f"{method} {path} was not answered: {error!r}.{self.last_words()}") from error
         if response.status != 200:
-            raise DemoError(f"{method} {path} was answered with {response.status}: {body.strip()[:500]}")
+            raise DemoError(f"{method} {path} was answered with {response.status}: {sentence(body)}")
         answer: dict[str, object] = json.loads(body)
         return answer
 
@@ -110,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; returns 0, or 1 after a sentence on the standard error that says what failed."""
     parser = argparse.ArgumentParser(description="Profile the example shop over HTTP, with load on it.")
     parser.add_argument("--server", choices=SERVERS, default=best_server(), help="default: %(default)s")
-    parser.add_argument("--visits", type=int, default=40, help="visits of 14 requests each (default: %(default)s)")
+    parser.add_argument(
+        "--visits", type=int, default=40, help=f"visits of {len(VISIT)} requests each (default: %(default)s)"
+    )
     parser.add_argument("--seconds", type=float, default=15, help="end the load after this long (default: %(default)s)")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # So that `finally` runs.
@@ -134,13 +135,14 @@ def profile(shop: Shop, *, visits: int, seconds: float) -> tuple[SessionRecordin
     step("Start", f"POST /debug/profiling/start   {started['sessionId']}")
     before = time.monotonic()
     sent = put_load(shop, visits=visits, seconds=seconds)
-    step("Load", f"{sent} requests from 4 threads in {time.monotonic() - before:.1f} s")
+    step("Load", f"{sent} requests by {VISITORS} visitors in {time.monotonic() - before:.1f} s")
     stopped = shop.ask("POST", "/debug/profiling/stop")
     step("Stop", f"POST /debug/profiling/stop    after {stopped['duration']}")
     reports = shop.ask("GET", "/debug/profiling/reports")["reports"]
     assert isinstance(reports, list)
     artifacts = [Path(OUTPUT, report["filename"]) for report in reports if report["sessionId"] == started["sessionId"]]
     step("List", f"GET  /debug/profiling/reports {len(artifacts)} artifacts of this session")
+    artifacts.sort(key=lambda path: [*HOW_TO_OPEN, path.suffix].index(path.suffix))
     recordings = [path for path in artifacts if path.name.startswith("recording-")]
     if not recordings:
         raise DemoError(f"The session left no recording in {OUTPUT}; it left {[path.name for path in artifacts]}.")
@@ -206,15 +208,13 @@ def wait_until_it_answers(shop: Shop) -> None:
     while time.monotonic() < deadline:
         if shop.process.poll() is not None:
             raise DemoError(f"The server ended with code {shop.process.returncode} at once.{shop.last_words()}")
-        connection = http.client.HTTPConnection("127.0.0.1", shop.port, timeout=5)
-        try:
-            connection.request("GET", "/")
-            if connection.getresponse().status == 200:
-                return
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
+        with closing(http.client.HTTPConnection("127.0.0.1", shop.port, timeout=5)) as connection:
+            try:
+                connection.request("GET", "/")
+                if connection.getresponse().status == 200:
+                    return
+            except (OSError, http.client.HTTPException):
+                pass
         time.sleep(0.1)
     raise DemoError(f"The server did not answer within {SECONDS_TO_ANSWER} s.{shop.last_words()}")
 
@@ -235,29 +235,27 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def put_load(shop: Shop, *, visits: int, seconds: float) -> int:
     """Let four visitors at a time go through :data:`VISIT`, until all visits are made or the time is up.
 
-    Returns the number of requests that were answered; raises DemoError for an answer that is not 2xx or 3xx.
+    Every visit keeps one connection alive, so that visits spread over the workers. Returns the number of requests that
+    were answered; raises DemoError for an answer that is not 2xx or 3xx.
     """
     deadline = time.monotonic() + seconds
-    connections = [http.client.HTTPConnection("127.0.0.1", shop.port, timeout=30) for _ in range(4)]
 
-    def stay(visitor: int) -> int:
+    def come(number: int) -> int:
         sent = 0
-        for number in range(visitor, visits, len(connections)):
-            for method, path, form in VISIT[number % len(VISIT) :] + VISIT[: number % len(VISIT)]:
+        first = number % len(VISIT)
+        with closing(http.client.HTTPConnection("127.0.0.1", shop.port, timeout=30)) as connection:
+            for method, path, form in VISIT[first:] + VISIT[:first]:
                 if time.monotonic() > deadline:
-                    return sent
-                visit(connections[visitor], method, path, form)
+                    break
+                visit(connection, method, path, form)
                 sent += 1
         return sent
 
     try:
-        with ThreadPoolExecutor(len(connections)) as visitors:
-            return sum(visitors.map(stay, range(len(connections))))
+        with ThreadPoolExecutor(VISITORS) as visitors:
+            return sum(visitors.map(come, range(visits)))
     except (OSError, http.client.HTTPException) as error:
         raise DemoError(f"The server stopped answering: {error!r}.{shop.last_words()}") from error
-    finally:
-        for connection in connections:
-            connection.close()
 
 
 def visit(connection: http.client.HTTPConnection, method: str, path: str, form: Mapping[str, object]) -> None:
@@ -327,6 +325,14 @@ def function_line(function: Function, cost: Cost, *, share: float) -> str:
     name = function.name if len(function.name) <= room else function.name[: room - 1] + "…"
     gap = room - len(name) - 2
     return f"{start}{name}" + dim(f"  {place[-gap:]:>{gap}}" if gap > 8 else "")
+
+
+def sentence(body: str) -> str:
+    """What an error answer says to people, in JSON or not."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.strip()[:500]
 
 
 def size(count: int) -> str:

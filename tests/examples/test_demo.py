@@ -199,3 +199,16 @@ def test_a_graph_without_time_can_be_divided_by() -> None:
 @pytest.mark.parametrize(("count", "expected"), [(12, "0.0 kB"), (1500, "1.5 kB"), (2_400_000, "2.4 MB")])
 def test_sizes_are_for_people(count: int, expected: str) -> None:
     assert demo.size(count) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"success": false, "error": "forbidden", "message": "no; ask"}', "no; ask"),
+        ("[]", "[]"),
+        ("{}", "{}"),
+        ("<h1>Not Found</h1>\n", "<h1>Not Found</h1>"),
+    ],
+)
+def test_an_error_answer_is_shown_as_a_sentence_where_it_is_one(body: str, expected: str) -> None:
+    assert demo.sentence(body) == expected
