@@ -117,12 +117,12 @@ def check_caller(config: Config, caller: Caller) -> None:
     with any port, and those of ``PROFILING_ALLOWED_HOSTS`` with the token. What a browser says about where a request
     comes from can only forbid it.
     """
-    host = (caller.host or "").lower()
-    match = _HOST.fullmatch(host)
+    match = _HOST.fullmatch(caller.host or "")
     if match is None or int(match["port"] or 0) > 65535:
         raise Forbidden("the request names no usable Host; send one such as localhost")
-    is_loopback = _is_loopback(match["name"])
-    if not is_loopback and host not in config.allowed_hosts and match["name"] not in config.allowed_hosts:
+    host, name = match[0].lower(), match["name"].lower()
+    is_loopback = _is_loopback(name)
+    if not is_loopback and host not in config.allowed_hosts and name not in config.allowed_hosts:
         raise Forbidden(
             f"the Host {_shown(host)} is not answered; use http://localhost, or list it in PROFILING_ALLOWED_HOSTS"
         )
