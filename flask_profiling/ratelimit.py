@@ -33,7 +33,7 @@ _PATIENCE: dict[str, dict[str, int]] = {
 
 def check_rate_limit(text: str) -> None:
     """Raise ValueError for a ``PROFILING_RATE_LIMIT`` that Flask-Limiter would not understand, or that forbids all."""
-    if any(limit.amount < 1 or limit.multiples < 1 for limit in parse_many(text)):
+    if any(limit.amount < 1 for limit in parse_many(text)):
         raise ValueError("a limit of nothing")
 
 
