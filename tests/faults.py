@@ -1,4 +1,4 @@
-"""Operating systems to hand in where :class:`flask_profiling.system.System` is wanted: failing, slow of hand, of another kind. No tests.
+"""Operating systems to hand in where :class:`flask_profiling.system.System` is wanted, failing or odd ones. No tests.
 
 As SQLite tests itself: an operation is repeated with its 1st, 2nd, ... nth call failing, and what it leaves is checked
 each time, until it gets through without meeting the fault::
@@ -22,22 +22,35 @@ from typing import Any
 
 CODES = (errno.ENOSPC, errno.EROFS, errno.EIO, errno.EACCES)
 FALLIBLE = frozenset(
-    {"open", "close", "read", "write", "fsync", "fstat", "fchmod", "stat", "listdir", "mkdir", "rmdir", "unlink", "replace"}
+    {
+        "open",
+        "close",
+        "read",
+        "write",
+        "fsync",
+        "fstat",
+        "fchmod",
+        "stat",
+        "listdir",
+        "mkdir",
+        "rmdir",
+        "unlink",
+        "replace",
+    }
 )
 
 
 class FailingSystem:
     """The real operating system, but for its ``nth`` fallible call (from 1), which fails with ``code`` and does nothing.
 
-    With ``lasting``, every call from the nth on fails: what is on the disk then is what a power cut would have left.
-    ``calls`` are the names of all fallible calls, ``failures`` of those that failed. A failing ``close`` closes, as Linux does.
+    With ``lasting``, all calls from the nth on fail: the disk is left as by a process that was killed there. ``calls``
+    are the names of all fallible calls, ``failures`` of those that failed. A failing ``close`` closes, as on Linux.
     """
 
-    def __init__(self, *, nth: int, code: int, lasting: bool = False, only: frozenset[str] = FALLIBLE) -> None:
+    def __init__(self, *, nth: int, code: int, lasting: bool = False) -> None:
         self.nth = nth
         self.code = code
         self.lasting = lasting
-        self.only = only
         self.calls: list[str] = []
         self.failures: list[str] = []
 
@@ -46,7 +59,7 @@ class FailingSystem:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(os, name)
-        return self._fallible(name, real) if name in self.only else real
+        return self._fallible(name, real) if name in FALLIBLE else real
 
     def _fallible(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **keywords: Any) -> Any:
@@ -129,7 +142,7 @@ def open_descriptors() -> set[str]:
 
 
 def tree(directory: Path) -> dict[str, bytes | str]:
-    """Return everything below ``directory``: the content of files, the target of links, ``"directory"`` and other kinds by name."""
+    """Return everything below ``directory``: files with their content, links with their target, the others by kind."""
     found: dict[str, bytes | str] = {}
     for path in sorted(directory.rglob("*")):
         name = str(path.relative_to(directory))

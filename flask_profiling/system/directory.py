@@ -195,10 +195,16 @@ class PrivateDirectory:
 
         Returns how many; a file of a living writer stays.
         """
-        left = self.files(lambda name: _TEMPORARY.fullmatch(name) is not None)
-        return sum(
-            self.unlink(name) for name, status in left if now - status.st_mtime > _STALE_AFTER or _writer_died(name)
-        )
+        swept = 0
+        with self._failures("cannot be swept"), suppress(FileNotFoundError), self._opened() as held:
+            for name in filter(_TEMPORARY.fullmatch, held.names()):
+                with suppress(FileNotFoundError):
+                    status = held.stat(name)
+                    over = now - status.st_mtime > _STALE_AFTER or _writer_died(name)
+                    if over and stat.S_ISREG(status.st_mode):
+                        held.unlink(name)
+                        swept += 1
+        return swept
 
     @contextmanager
     def _failures(self, what: str) -> Iterator[None]:

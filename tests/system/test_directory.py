@@ -199,7 +199,9 @@ class TestPrepare:
             "profiling/.state/name": b"x",
         }
 
-    def test_working_directory_that_is_gone_is_a_sentence(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_working_directory_that_is_gone_is_a_sentence(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         gone = tmp_path / "gone"
         gone.mkdir()
         monkeypatch.chdir(gone)
@@ -231,7 +233,7 @@ class TestWrite:
             assert (private.path / "name").read_bytes() == b"old"
             temporary = [name for name in private.names() if name != "name"]
             assert [mode(private.path / name) for name in temporary] == [0o600]
-            assert all(name.startswith(f".tmp-") and f"-{os.getpid()}-" in name for name in temporary)
+            assert all(name.startswith(".tmp-") and f"-{os.getpid()}-" in name for name in temporary)
 
         private.write("name", write)
         assert tree(private.path) == {"name": b"n" * 1_000_000}
@@ -322,7 +324,9 @@ class TestWrite:
         assert tree(private.path) == {"name": b"text"}
 
     @pytest.mark.parametrize("fails", [True, False])
-    def test_file_that_is_kept_cannot_write_into_another_one_later(self, private: PrivateDirectory, fails: bool) -> None:
+    def test_file_that_is_kept_cannot_write_into_another_one_later(
+        self, private: PrivateDirectory, fails: bool
+    ) -> None:
         kept = []
 
         def write(out: BinaryIO) -> None:
@@ -344,7 +348,9 @@ class TestWrite:
         private.write("another", write_another)
         assert tree(private.path)["another"] == b"another"
 
-    def test_link_in_the_files_place_is_replaced_and_not_followed(self, private: PrivateDirectory, outside: Path) -> None:
+    def test_link_in_the_files_place_is_replaced_and_not_followed(
+        self, private: PrivateDirectory, outside: Path
+    ) -> None:
         private.prepare()
         (private.path / "name").symlink_to(outside / "name")
         private.write_bytes("name", b"ours")
@@ -423,7 +429,7 @@ class TestWrite:
             try:
                 for _ in range(15):
                     operation()
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 failures.append(error)
 
         threads = [
