@@ -184,6 +184,7 @@ def _status(state: ProfilingState) -> Document:
             "id": status.session.id,
             "started": iso_time(status.session.started),
             "deadline": iso_time(status.deadline),
+            "state": "collecting" if status.collecting else "profiling",
             "engines": _engines(status.session.options),
         }
         document["workers"] = [{**_worker(each.worker), "state": each.state} for each in status.workers]

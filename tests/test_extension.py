@@ -107,7 +107,11 @@ def test_a_closed_gate_leaves_nothing_behind(environment: dict[str, str], tmp_pa
     finished = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(CLOSED)],
         cwd=tmp_path,
-        env={**environment, "PYTHONPATH": os.pathsep.join([project, os.environ.get("PYTHONPATH", "")]), "PATH": os.defpath},
+        env={
+            **environment,
+            "PYTHONPATH": os.pathsep.join([project, os.environ.get("PYTHONPATH", "")]),
+            "PATH": os.defpath,
+        },
         capture_output=True,
         text=True,
         timeout=60,
@@ -408,4 +412,4 @@ def test_artifacts_hold_only_what_was_recorded(tmp_path: Path) -> None:
     answer = client.post(STOP).get_json()
     names = sorted(Path(name).name for name in answer["artifacts"])
     assert names == sorted(path.name for path in (tmp_path / "profiling").iterdir() if path.is_file())
-    assert json.loads((tmp_path / "profiling" / [name for name in names if name.endswith(".json")][0]).read_bytes())
+    assert json.loads((tmp_path / "profiling" / next(name for name in names if name.endswith(".json"))).read_bytes())

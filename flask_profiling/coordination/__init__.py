@@ -75,7 +75,7 @@ class Coordinator(Protocol):
         """Publish ``order``; the caller holds the lock and has seen that none is running."""
 
     def withdraw(self, order: Order) -> bool:
-        """Take back the order, now with its end; False when somebody else was first.
+        """Take back the order, now with its end, as the last session; False when somebody else was first.
 
         The caller then owns the collecting.
         """
@@ -110,11 +110,14 @@ class Coordinator(Protocol):
     def parts(self, session_id: str) -> tuple[Part, ...]:
         """Return the parts that were delivered and are whole."""
 
+    def collecting(self) -> Order | None:
+        """Return a withdrawn order whose artifacts are not there yet, unless it was recovered (nobody waits for it)."""
+
     def orphans(self) -> tuple[Order, ...]:
         """Return withdrawn orders whose collector died, and take over their collecting."""
 
     def finish(self, order: Order) -> None:
-        """Remember ``order`` as the last session and remove its parts."""
+        """Remove the parts of a session that was collected."""
 
     def last(self) -> Session | None:
         """Return the last session that ended."""

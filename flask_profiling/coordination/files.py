@@ -192,8 +192,11 @@ class FileCoordinator:
         parts.prepare()
         self._claim(session_id)
         self._state.move("session.json", parts, "order.json")
+        self._last = order.session
         with suppress(StorageFailed):
             parts.write_bytes("order.json", _dumped(order.to_json()))
+        with suppress(StorageFailed):
+            self._state.write_bytes("last.json", _dumped(order.session.to_json()))
         return True
 
     def ended(self, session_id: str) -> bool:
@@ -258,6 +261,15 @@ class FileCoordinator:
                     parts.append(part)
         return tuple(parts)
 
+    def collecting(self) -> Order | None:
+        """Return the withdrawn order whose artifacts are not there yet; see the protocol."""
+        for session_id in PrivateDirectory(self._root, ".state", "parts").names():
+            with suppress(ValueError):
+                order = self._read_order(self._parts(session_id), "order.json")
+                if order is not None and order.session.ended_by not in ("", "recovered"):
+                    return order
+        return None
+
     def orphans(self) -> tuple[Order, ...]:
         """Return withdrawn orders whose collector died; see the protocol."""
         orphans = []
@@ -275,18 +287,14 @@ class FileCoordinator:
         return tuple(orphans)
 
     def finish(self, order: Order) -> None:
-        """Remember the session and remove its parts; see the protocol."""
-        self._last = order.session
+        """Remove the parts; see the protocol."""
         session_id = order.session.id
         try:
-            self._state.write_bytes("last.json", _dumped(order.session.to_json()))
+            self._parts(session_id).remove()
         finally:
-            try:
-                self._parts(session_id).remove()
-            finally:
-                descriptor = self._collecting.pop(session_id, None)
-                if descriptor is not None:
-                    os.close(descriptor)
+            descriptor = self._collecting.pop(session_id, None)
+            if descriptor is not None:
+                os.close(descriptor)
 
     def last(self) -> Session | None:
         """Return the last session that ended; see the protocol."""

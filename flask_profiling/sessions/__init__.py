@@ -186,8 +186,11 @@ class Sessions:
                 f"session {order.session.id} was interrupted (its workers ended); it is recovered at the next start",
             )
             order = None
+        collecting = self._coordinator.collecting() if order is None else None
+        order = order or collecting
         world = self._world
         return Status(
+            collecting=collecting is not None,
             session=None if order is None else order.session,
             deadline=None if order is None else world.now() + order.deadline - world.monotonic(),
             workers=self._coordinator.workers(),

@@ -35,8 +35,10 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What goes on: the running session with its deadline (Unix seconds), the live workers, the last session, what is
-    stored."""
+    """What goes on: the running session, its deadline (Unix seconds), the live workers, the last session, the artifacts.
+
+    ``collecting`` says that the session is stopped and its artifacts are about to be there.
+    """
 
     session: Session | None
     deadline: float | None
@@ -44,3 +46,4 @@ class Status:
     last: Session | None
     artifacts: tuple[Artifact, ...]
     notes: tuple[str, ...] = ()
+    collecting: bool = False

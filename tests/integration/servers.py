@@ -78,7 +78,12 @@ class Server:
         return self.directory / "profiling"
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, timeout: float = 30
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30,
     ) -> Answer:
         """Send one request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -157,11 +162,16 @@ def serve(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     values = {"port": str(port), "app": app, "factory": app.removesuffix("()"), "workers": str(workers)}
-    command = [PYTHON, *(part.format(**values) for part in KINDS[kind][:-1]), *arguments, KINDS[kind][-1].format(**values)]
+    command = [PYTHON, *(part.format(**values) for part in KINDS[kind]), *arguments]
     log = directory / f"server-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=directory, env=_environment(environment or {}), stdout=output, stderr=output, stdin=subprocess.DEVNULL
+            command,
+            cwd=directory,
+            env=_environment(environment or {}),
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
         )
     server = Server(port, process, directory, log)
     try:
@@ -188,7 +198,8 @@ def _children(pid: int) -> list[int]:
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    names = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "PROFILING_", "WERKZEUG_"))}
+    ours = ("FLASK_", "PROFILING_", "WERKZEUG_")
+    names = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     names["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     names |= {"FLASK_ENV": "development", "PROFILING_ENABLED": "true", "PROFILING_RATE_LIMIT": "100000 per minute"}
     for name, value in changes.items():

@@ -14,7 +14,7 @@ from tests.integration.servers import NEEDS, Answer, Server, serve
 
 ROUNDS = 15
 PATHS = ["/cheap", "/dear", "/stream", "/items/7", "/error"] * ROUNDS
-# An event loop belongs to a thread, which greenlets share: asgiref refuses some requests under gevent, with or without us.
+# An event loop belongs to a thread, which greenlets share: asgiref refuses some requests under gevent, without us too.
 ASYNC_PATHS = ["/async"] * ROUNDS
 
 # caller, callee, calls per round
@@ -47,10 +47,21 @@ CALLS = {
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param((kind, workers), marks=requires("asgiref", *NEEDS[kind]), id=f"{kind}-{workers}") for kind, workers in
-            [("werkzeug", 1), ("waitress", 1), ("sync", 2), ("gthread", 2), ("preload", 2), ("gevent", 2)]],
+    params=[
+        pytest.param((kind, workers), marks=requires("asgiref", *NEEDS[kind]), id=f"{kind}-{workers}")
+        for kind, workers in [
+            ("werkzeug", 1),
+            ("waitress", 1),
+            ("sync", 2),
+            ("gthread", 2),
+            ("preload", 2),
+            ("gevent", 2),
+        ]
+    ],
 )
-def profiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Answer]]:
+def profiled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Server, Answer]]:
     kind, workers = request.param
     with serve(kind, tmp_path_factory.mktemp(kind), workers=workers) as server:
         server.worker_pids(at_least=workers)

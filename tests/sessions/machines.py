@@ -1,4 +1,4 @@
-"""Session machines for tests: real coordinator and store, engines that count, clocks that are told the time. No tests."""
+"""Session machines for tests: real coordinator and store, engines that count, a clock that is told the time."""
 
 from __future__ import annotations
 

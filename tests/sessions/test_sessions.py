@@ -1,4 +1,4 @@
-"""The session machine: start, follow, stop, collect, end; over the real coordinator and store, with engines that count."""
+"""The session machine: start, follow, stop, collect, end; over the real coordinator and store, engines that count."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def output(tmp_path: Path) -> Path:
 def calls(stopped: Stopped) -> dict[str, int]:
     (recording,) = stopped.recording.recordings
     assert isinstance(recording.data, CallGraphs)
-    return {route: sum(cost.calls for cost in graph.functions.values()) for route, graph in recording.data.routes.items()}
+    return {
+        route: sum(cost.calls for cost in graph.functions.values()) for route, graph in recording.data.routes.items()
+    }
 
 
 def two_workers(output: Path) -> tuple[Machine, Machine]:
@@ -80,7 +82,9 @@ def test_second_start_is_refused_and_names_the_owner_and_the_end(output: Path) -
     worker = machine(output)
     started = worker.sessions.start(CPU)
     worker.time.reading += 12
-    with pytest.raises(AlreadyRunning, match=rf"{started.session.id}, started 12 s ago by worker 1\); stop it, or wait until"):
+    with pytest.raises(
+        AlreadyRunning, match=rf"{started.session.id}, started 12 s ago by worker 1\); stop it, or wait until"
+    ):
         worker.sessions.start(CPU)
     assert len(worker.engines) == 1
 
