@@ -95,7 +95,8 @@ class Shop:
             except (OSError, http.client.HTTPException) as error:
                 raise DemoError(f"{method} {path} was not answered: {error!r}.{self.last_words()}") from error
         if response.status != 200:
-            raise DemoError(f"{method} {path} was answered with {response.status}: {sentence(body)}")
+            more = self.last_words() if response.status >= 500 else ""
+            raise DemoError(f"{method} {path} was answered with {response.status}: {sentence(body)}{more}")
         answer: dict[str, object] = json.loads(body)
         return answer
 
@@ -295,7 +296,7 @@ def show_routes(recording: SessionRecording, sent: int) -> None:
     for route, graph in routes[:ROUTES_SHOWN]:
         times = recording.requests.get(route, RouteTimes())
         mean = times.wall_time / max(times.requests, 1)
-        print(f"\n  {bold(route)}  {times.requests} requests, {mean * 1000:.1f} ms on average")
+        print(f"\n  {bold(route)}  {times.requests} requests, mean {mean * 1000:.1f} ms")
         for function, cost in hottest(graph):
             print(function_line(function, cost, share=cost.self_time / self_time(graph)))
     if rest := routes[ROUTES_SHOWN:]:
