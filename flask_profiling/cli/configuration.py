@@ -72,9 +72,8 @@ def _app_config(info: ScriptInfo) -> tuple[Mapping[str, object], str, Failure | 
 
 
 def _show(condition: Condition, about_app: str) -> None:
-    say(sentence(condition.reason))
-    if about_app:
-        say(sentence(about_app))
+    say(sentence(f"Profiling is {'open' if condition.is_open else 'closed'} here: {condition.reason}."))
+    say(sentence(about_app))
     for row in condition.settings:
         say()
         value = click.style(plain(row.value), fg="red" if row.problem else None, bold=row.source != "default")

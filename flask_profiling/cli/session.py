@@ -170,8 +170,7 @@ def reports(ctx: click.Context) -> None:
     for number, (session, files) in enumerate(sessions.items()):
         if number:
             say()
-        created = min(plain(file.get("created", "")) for file in files)
-        say(f"{click.style(plain(session), bold=True)}  {moment(created)}")
+        say(f"{click.style(plain(session), bold=True)}  {moment(_created(files[0]))}")
         rows = [(file.get("type", ""), file.get("size", ""), file.get("filename", "")) for file in files]
         say(table(("Type", "Size", "File"), rows, right=(1,), indent="  "))
     say(f"\n{_amount(sessions)}.")
@@ -271,11 +270,16 @@ def _total(files: Sequence[Mapping[str, object]]) -> str:
 
 
 def _by_session(files: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping[str, object]]]:
-    """Group files by session, the newest first; times in ISO 8601 UTC sort as text."""
+    """Group files by session, the newest session first, its files as they were written."""
     groups: dict[str, list[Mapping[str, object]]] = {}
-    for file in sorted(files, key=lambda file: str(file.get("created", "")), reverse=True):
+    for file in sorted(files, key=_created):
         groups.setdefault(str(file.get("sessionId", "?")), []).append(file)
-    return groups
+    return dict(sorted(groups.items(), key=lambda group: _created(group[1][0]), reverse=True))
+
+
+def _created(file: Mapping[str, object]) -> str:
+    """Return when a file was written: times in ISO 8601 UTC sort as text."""
+    return str(file.get("created", ""))
 
 
 def _show_notes(answer: Mapping[str, object]) -> None:

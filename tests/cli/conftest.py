@@ -19,9 +19,11 @@ from click.testing import CliRunner, Result
 import flask_profiling
 from flask_profiling.cli import profiling
 
+Run = Callable[..., Result]
+
 PACKAGE_HOME = Path(flask_profiling.__file__).parents[1]
 
-STATUS = {"enabled": True, "active": False, "lastSession": None, "reports": []}
+STATUS: dict[str, object] = {"enabled": True, "active": False, "lastSession": None, "reports": []}
 
 
 @dataclass
@@ -103,7 +105,7 @@ def closed_port() -> int:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Call ``flask profiling ...`` in-process, with nothing of the shell's environment that it reads."""
     for name in list(os.environ):
         if name.startswith(("PROFILING_", "FLASK_")) or name == "NO_COLOR":
@@ -142,14 +144,14 @@ class Shell:
             stdin=subprocess.DEVNULL,
         )
 
-    def start(self, *args: str, streams: int = subprocess.PIPE, **environ: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, **environ: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             self.argv(*args),
             cwd=self.directory,
             env={**self.environ, **environ},
-            stdin=streams,
-            stdout=streams,
-            stderr=subprocess.STDOUT if streams == subprocess.PIPE else streams,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )

@@ -12,6 +12,7 @@ import pytest
 from flask_profiling.cli import client
 from flask_profiling.cli.client import Target, ask
 from flask_profiling.cli.failure import FAILED, UNREACHABLE, USAGE, Failure
+from tests.cli.conftest import FakeServer
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_only_loopback_and_tls_keep_a_token_private(url: str, private: bool) -> 
     assert Target.parse(url).private is private
 
 
-def test_a_request_carries_the_token_and_the_body(fake) -> None:  # type: ignore[no-untyped-def]
+def test_a_request_carries_the_token_and_the_body(fake: FakeServer) -> None:
     fake.on("POST /start", {"success": True, "sessionId": "prof-1"})
     answer = ask(Target.parse(fake.url), "POST", "/start", fields=("sessionId",), body={"seconds": 3.5}, token="abc~1")
     (request, headers, body), *others = fake.requests
@@ -69,7 +70,7 @@ def test_a_request_carries_the_token_and_the_body(fake) -> None:  # type: ignore
     assert not others
 
 
-def test_without_a_token_no_authorization_is_sent(fake) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_token_no_authorization_is_sent(fake: FakeServer) -> None:
     fake.on("GET /status", {"enabled": True})
     ask(Target.parse(fake.url), "GET", "/status", fields=("enabled",))
     assert "Authorization" not in fake.requests[0][1]
@@ -83,21 +84,23 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_repeated(closed_por
     assert token not in caught.value.message
 
 
-def test_a_redirect_is_not_followed(fake) -> None:  # type: ignore[no-untyped-def]
+def test_a_redirect_is_not_followed(fake: FakeServer) -> None:
     fake.on("GET /status", b"", status=302, headers={"Location": f"{fake.url}/elsewhere"})
     with pytest.raises(Failure, match=r"302 application/json: a redirect to .*/elsewhere, which is not followed"):
         ask(Target.parse(fake.url), "GET", "/status", fields=(), token="abc")
     assert len(fake.requests) == 1
 
 
-def test_a_proxy_in_the_environment_is_not_used(fake, closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_proxy_in_the_environment_is_not_used(
+    fake: FakeServer, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port}")
     fake.on("GET /status", {"enabled": True})
     assert ask(Target.parse(fake.url), "GET", "/status", fields=("enabled",)) == {"enabled": True}
 
 
-def test_a_refusal_of_the_server_keeps_its_words_and_its_json(fake) -> None:  # type: ignore[no-untyped-def]
+def test_a_refusal_of_the_server_keeps_its_words_and_its_json(fake: FakeServer) -> None:
     refusal = {"success": False, "error": "already_running", "message": "profiling is already running; stop it"}
     fake.on("POST /start", refusal, status=409)
     with pytest.raises(Failure) as caught:
@@ -128,7 +131,9 @@ def test_a_refusal_of_the_server_keeps_its_words_and_its_json(fake) -> None:  # 
         ({"success": False, "message": 7}, {"status": 500}, "answered 500 JSON"),
     ],
 )
-def test_an_answer_that_is_not_ours_is_explained(fake, body: object, how: dict[str, object], said: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_answer_that_is_not_ours_is_explained(
+    fake: FakeServer, body: object, how: dict[str, object], said: str
+) -> None:
     fake.on("GET /status", body, **how)
     with pytest.raises(Failure) as caught:
         ask(Target.parse(fake.url), "GET", "/status", fields=("active",))
@@ -138,7 +143,7 @@ def test_an_answer_that_is_not_ours_is_explained(fake, body: object, how: dict[s
     assert caught.value.to_json()["error"] == "foreign_answer"
 
 
-def test_an_answer_without_end_is_not_read_to_its_end(fake) -> None:  # type: ignore[no-untyped-def]
+def test_an_answer_without_end_is_not_read_to_its_end(fake: FakeServer) -> None:
     fake.on("GET /status", b"x" * (client.ANSWER_LIMIT + 4096))
     with pytest.raises(Failure, match="answered more than 16 MiB"):
         ask(Target.parse(fake.url), "GET", "/status", fields=())
@@ -158,8 +163,11 @@ def test_a_host_that_does_not_exist_is_not_reachable(host: str) -> None:
     assert caught.value.exit_status == UNREACHABLE
 
 
+RawServer = Callable[[Callable[[socket.socket], None]], str]
+
+
 @pytest.fixture
-def raw_server() -> Iterator[Callable[[Callable[[socket.socket], None]], str]]:
+def raw_server() -> Iterator[RawServer]:
     """Accept one connection and hand the socket to a function."""
     listener = socket.create_server(("127.0.0.1", 0))
     threads = []
@@ -185,7 +193,7 @@ def raw_server() -> Iterator[Callable[[Callable[[socket.socket], None]], str]]:
     listener.close()
 
 
-def test_a_server_that_drips_is_left_when_the_time_is_over(raw_server) -> None:  # type: ignore[no-untyped-def]
+def test_a_server_that_drips_is_left_when_the_time_is_over(raw_server: RawServer) -> None:
     pause = threading.Event()
 
     def drip(connected: socket.socket) -> None:
@@ -201,7 +209,7 @@ def test_a_server_that_drips_is_left_when_the_time_is_over(raw_server) -> None: 
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"\x15\x03\x01\x00\x02\x02\x46"])
-def test_what_does_not_speak_http_is_not_reachable(raw_server, answer: bytes) -> None:  # type: ignore[no-untyped-def]
+def test_what_does_not_speak_http_is_not_reachable(raw_server: RawServer, answer: bytes) -> None:
     def speak(connected: socket.socket) -> None:
         connected.recv(65536)
         connected.sendall(answer)
@@ -211,13 +219,13 @@ def test_what_does_not_speak_http_is_not_reachable(raw_server, answer: bytes) ->
     assert caught.value.exit_status == UNREACHABLE
 
 
-def test_tls_towards_a_plain_port_says_so(fake) -> None:  # type: ignore[no-untyped-def]
+def test_tls_towards_a_plain_port_says_so(fake: FakeServer) -> None:
     with pytest.raises(Failure, match="does not speak TLS; use http://") as caught:
         ask(Target.parse(fake.url.replace("http:", "https:")), "GET", "/status", fields=())
     assert caught.value.exit_status == UNREACHABLE
 
 
-def test_no_thread_is_left_behind(fake) -> None:  # type: ignore[no-untyped-def]
+def test_no_thread_is_left_behind(fake: FakeServer) -> None:
     fake.on("GET /status", {"enabled": True})
     ask(Target.parse(fake.url), "GET", "/status", fields=("enabled",), seconds=60)
     assert not [

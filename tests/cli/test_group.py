@@ -11,7 +11,7 @@ import click
 import pytest
 
 from flask_profiling.cli import COMMANDS, profiling
-from tests.cli.conftest import STATUS, Shell, lines_within
+from tests.cli.conftest import STATUS, FakeServer, Run, Shell, lines_within
 
 HEAVY = (
     "cProfile",
@@ -52,7 +52,7 @@ def test_flask_help_lists_the_group(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_listed_command_exists_and_shows_an_example(run, name: str) -> None:  # type: ignore[no-untyped-def]
+def test_every_listed_command_exists_and_shows_an_example(run: Run, name: str) -> None:
     by_option, by_command = run(name, "--help"), run("help", name)
     assert by_option.exit_code == by_command.exit_code == 0
     assert by_option.output == by_command.output
@@ -72,7 +72,7 @@ def test_every_command_has_a_short_help_that_is_not_cut(name: str) -> None:
 
 
 @pytest.mark.parametrize("args", [("--help",), ("help",)])
-def test_the_groups_help_lists_every_command_and_the_exit_statuses(run, args) -> None:  # type: ignore[no-untyped-def]
+def test_the_groups_help_lists_every_command_and_the_exit_statuses(run: Run, args: tuple[str, ...]) -> None:
     result = run(*args)
     assert result.exit_code == 0
     for name in COMMANDS:
@@ -95,7 +95,7 @@ def test_the_groups_help_lists_every_command_and_the_exit_statuses(run, args) ->
         (("status", "--url", "ftp://x"), "only http:// and https:// are known"),
     ],
 )
-def test_a_mistake_in_the_command_line_ends_with_2(run, args, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_mistake_in_the_command_line_ends_with_2(run: Run, args: tuple[str, ...], said: str) -> None:
     result = run(*args)
     assert result.exit_code == 2
     assert said in result.stderr
@@ -105,7 +105,7 @@ def test_a_mistake_in_the_command_line_ends_with_2(run, args, said: str) -> None
 @pytest.mark.parametrize(
     "args", [("status", "--bogus"), ("start-session", "--allocations", "-1"), ("--url", "ftp://x"), ("nope",)]
 )
-def test_a_mistake_in_the_command_line_is_json_where_that_is_wanted(run, args) -> None:  # type: ignore[no-untyped-def]
+def test_a_mistake_in_the_command_line_is_json_where_that_is_wanted(run: Run, args: tuple[str, ...]) -> None:
     result = run(*args, "--json")
     assert result.exit_code == 2
     answer = json.loads(result.stdout)
@@ -113,7 +113,7 @@ def test_a_mistake_in_the_command_line_is_json_where_that_is_wanted(run, args) -
 
 
 @pytest.mark.parametrize("place", ["empty", "broken", "missing"])
-def test_session_commands_never_load_an_app(shell: Shell, fake, place: str) -> None:  # type: ignore[no-untyped-def]
+def test_session_commands_never_load_an_app(shell: Shell, fake: FakeServer, place: str) -> None:
     fake.on("GET /status", STATUS)
     environ = {"PROFILING_URL": fake.url}
     if place == "broken":
@@ -125,7 +125,7 @@ def test_session_commands_never_load_an_app(shell: Shell, fake, place: str) -> N
     assert "Profiling is on and idle" in done.stdout
 
 
-def test_a_reader_that_goes_away_is_no_traceback(shell: Shell, fake) -> None:  # type: ignore[no-untyped-def]
+def test_a_reader_that_goes_away_is_no_traceback(shell: Shell, fake: FakeServer) -> None:
     fake.on("GET /status", {**STATUS, "padding": "x" * 3_000_000})
     reader, writer = os.pipe()
     process = subprocess.Popen(
@@ -144,7 +144,7 @@ def test_a_reader_that_goes_away_is_no_traceback(shell: Shell, fake) -> None:  #
     assert process.returncode in (0, 1)  # as the installed click has it
 
 
-def test_the_exit_statuses_reach_the_shell(shell: Shell, fake, closed_port: int) -> None:  # type: ignore[no-untyped-def]
+def test_the_exit_statuses_reach_the_shell(shell: Shell, fake: FakeServer, closed_port: int) -> None:
     fake.on("GET /status", STATUS)
     ends = {
         ("status", "--url", fake.url): 0,

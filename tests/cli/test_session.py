@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.cli.conftest import STATUS, lines_within
+from tests.cli.conftest import STATUS, FakeServer, Run, lines_within
 
 MOMENT = "2026-11-23T02:46:49.123Z"
 RUNNING = {
@@ -38,7 +38,7 @@ STOPPED = {
 }
 
 
-def test_status_of_an_idle_server(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_status_of_an_idle_server(run: Run, fake: FakeServer) -> None:
     last = {"id": "prof-7f3a", "startTime": MOMENT, "endTime": MOMENT, "duration": "45.2s"}
     fake.on("GET /status", {**STATUS, "lastSession": last, "reports": FILES})
     result = run("status", "--url", fake.url)
@@ -50,7 +50,7 @@ def test_status_of_an_idle_server(run, fake) -> None:  # type: ignore[no-untyped
     )
 
 
-def test_status_of_a_running_session(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_status_of_a_running_session(run: Run, fake: FakeServer) -> None:
     fake.on("GET /status", RUNNING)
     result = run("status", "--url", fake.url)
     assert result.exit_code == 0
@@ -69,7 +69,9 @@ def test_status_of_a_running_session(run, fake) -> None:  # type: ignore[no-unty
         ({**STATUS, "reports": FILES}, "Next: list the files with: flask profiling reports"),
     ],
 )
-def test_the_group_alone_shows_the_status_and_the_next_step(run, fake, answer, step: str) -> None:  # type: ignore[no-untyped-def]
+def test_the_group_alone_shows_the_status_and_the_next_step(
+    run: Run, fake: FakeServer, answer: dict[str, object], step: str
+) -> None:
     fake.on("GET /status", answer)
     result = run("--url", fake.url)
     assert result.exit_code == 0
@@ -77,7 +79,7 @@ def test_the_group_alone_shows_the_status_and_the_next_step(run, fake, answer, s
     assert "flask profiling help" in result.output
 
 
-def test_the_group_alone_says_how_to_start_where_nothing_runs(run, closed_port: int) -> None:  # type: ignore[no-untyped-def]
+def test_the_group_alone_says_how_to_start_where_nothing_runs(run: Run, closed_port: int) -> None:
     result = run("--url", f"127.0.0.1:{closed_port}")
     assert result.exit_code == 3
     assert result.stdout == ""
@@ -93,7 +95,9 @@ def test_the_group_alone_says_how_to_start_where_nothing_runs(run, closed_port: 
         (("--no-heap", "--allocations", "0", "--seconds", "2.5"), {"heap": False, "allocations": 0, "seconds": 2.5}),
     ],
 )
-def test_start_session_sends_what_was_given_and_nothing_else(run, fake, args, body) -> None:  # type: ignore[no-untyped-def]
+def test_start_session_sends_what_was_given_and_nothing_else(
+    run: Run, fake: FakeServer, args: tuple[str, ...], body: dict[str, object]
+) -> None:
     fake.on("POST /start", STARTED)
     result = run("start-session", *args, "--url", fake.url)
     assert result.exit_code == 0
@@ -102,7 +106,7 @@ def test_start_session_sends_what_was_given_and_nothing_else(run, fake, args, bo
     assert "flask profiling stop-session" in result.output
 
 
-def test_start_session_prints_where_devtools_attaches(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_start_session_prints_where_devtools_attaches(run: Run, fake: FakeServer) -> None:
     fake.on("POST /start", {**STARTED, "devToolsUrl": "devtools://devtools/bundled/js_app.html?ws=127.0.0.1:9229/x"})
     assert (
         "DevTools: devtools://devtools/bundled/js_app.html?ws=127.0.0.1:9229/x\n"
@@ -110,7 +114,7 @@ def test_start_session_prints_where_devtools_attaches(run, fake) -> None:  # typ
     )
 
 
-def test_stop_session_lists_its_files_and_how_to_open_them(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_stop_session_lists_its_files_and_how_to_open_them(run: Run, fake: FakeServer) -> None:
     fake.on("POST /stop", {**STOPPED, "notes": ["worker 814 did not deliver"]})
     result = run("stop-session", "--url", fake.url)
     assert result.exit_code == 0
@@ -127,12 +131,12 @@ def test_stop_session_lists_its_files_and_how_to_open_them(run, fake) -> None:  
     )
 
 
-def test_stop_session_without_files_says_so(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_stop_session_without_files_says_so(run: Run, fake: FakeServer) -> None:
     fake.on("POST /stop", {**STOPPED, "artifacts": []})
     assert run("stop-session", "--url", fake.url).output.endswith("It wrote no files.\n")
 
 
-def test_reports_are_grouped_by_session_newest_first(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_reports_are_grouped_by_session_newest_first(run: Run, fake: FakeServer) -> None:
     fake.on("GET /reports", {"reports": FILES})
     result = run("reports", "--url", fake.url)
     assert result.output == (
@@ -149,19 +153,19 @@ def test_reports_are_grouped_by_session_newest_first(run, fake) -> None:  # type
     )
 
 
-def test_reports_that_are_not_there_lead_on(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_reports_that_are_not_there_lead_on(run: Run, fake: FakeServer) -> None:
     fake.on("GET /reports", {"reports": []})
     assert run("reports", "--url", fake.url).output == "There are no reports yet. Next: flask profiling start-session\n"
 
 
-def test_clean_with_yes_deletes(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_clean_with_yes_deletes(run: Run, fake: FakeServer) -> None:
     fake.on("DELETE /cleanup", {"success": True, "message": "done", "cleaned": {"reports": 3, "sessions": 1}})
     result = run("clean", "--yes", "--url", fake.url)
     assert (result.exit_code, result.output) == (0, "Deleted 3 reports of 1 session.\n")
 
 
 @pytest.mark.parametrize("args", [(), ("--json",)])
-def test_clean_asks_nobody_where_there_is_nobody(run, fake, args) -> None:  # type: ignore[no-untyped-def]
+def test_clean_asks_nobody_where_there_is_nobody(run: Run, fake: FakeServer, args: tuple[str, ...]) -> None:
     result = run("clean", *args, "--url", fake.url)
     assert result.exit_code == 2
     assert "add --yes" in result.output
@@ -179,7 +183,9 @@ def test_clean_asks_nobody_where_there_is_nobody(run, fake, args) -> None:  # ty
         (("clean", "--yes"), "DELETE /cleanup", {"success": True, "cleaned": {"reports": 0, "sessions": 0}}),
     ],
 )
-def test_json_is_the_servers_own(run, fake, args, request_line: str, answer) -> None:  # type: ignore[no-untyped-def]
+def test_json_is_the_servers_own(
+    run: Run, fake: FakeServer, args: tuple[str, ...], request_line: str, answer: dict[str, object]
+) -> None:
     fake.on(request_line, answer)
     result = run(*args, "--json", "--url", fake.url)
     assert result.exit_code == 0
@@ -187,7 +193,7 @@ def test_json_is_the_servers_own(run, fake, args, request_line: str, answer) -> 
     assert result.stderr == ""
 
 
-def test_a_refusal_is_a_sentence_on_stderr_and_status_1(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_a_refusal_is_a_sentence_on_stderr_and_status_1(run: Run, fake: FakeServer) -> None:
     fake.on(
         "POST /stop",
         {"success": False, "error": "not_running", "message": "no session is running; start one"},
@@ -197,20 +203,20 @@ def test_a_refusal_is_a_sentence_on_stderr_and_status_1(run, fake) -> None:  # t
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "Error: no session is running; start one\n")
 
 
-def test_a_refusal_as_json_is_the_servers_own(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_a_refusal_as_json_is_the_servers_own(run: Run, fake: FakeServer) -> None:
     refusal = {"success": False, "error": "not_running", "message": "no session is running; start one"}
     fake.on("POST /stop", refusal, status=409)
     result = run("stop-session", "--url", fake.url, "--json")
     assert (result.exit_code, json.loads(result.stdout), result.stderr) == (1, refusal, "")
 
 
-def test_an_unreachable_server_as_json(run, closed_port: int) -> None:  # type: ignore[no-untyped-def]
+def test_an_unreachable_server_as_json(run: Run, closed_port: int) -> None:
     result = run("status", "--json", "--url", f"127.0.0.1:{closed_port}")
     assert result.exit_code == 3
     assert json.loads(result.stdout)["error"] == "unreachable"
 
 
-def test_the_token_is_sent_and_never_printed(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_the_token_is_sent_and_never_printed(run: Run, fake: FakeServer) -> None:
     fake.on(
         "GET /status", {"success": False, "error": "unauthorized", "message": "the token is wrong; set it"}, status=401
     )
@@ -220,19 +226,19 @@ def test_the_token_is_sent_and_never_printed(run, fake) -> None:  # type: ignore
     assert "hunter2" not in result.output
 
 
-def test_a_token_that_would_travel_in_the_clear_is_pointed_out(run, closed_port: int) -> None:  # type: ignore[no-untyped-def]
+def test_a_token_that_would_travel_in_the_clear_is_pointed_out(run: Run, closed_port: int) -> None:
     result = run("status", "--url", f"http://0.0.0.0:{closed_port}", env={"PROFILING_TOKEN": "hunter2"})
     assert "PROFILING_TOKEN travels to" in result.stderr
     assert "hunter2" not in result.output
 
 
-def test_address_and_prefix_come_from_the_environment_too(run, fake) -> None:  # type: ignore[no-untyped-def]
+def test_address_and_prefix_come_from_the_environment_too(run: Run, fake: FakeServer) -> None:
     result = run("status", env={"PROFILING_URL": fake.url, "PROFILING_URL_PREFIX": "/internal"})
     assert [request for request, _, _ in fake.requests] == ["GET /internal/status"]
     assert result.exit_code == 1
 
 
-def test_options_before_the_command_count_and_those_after_it_win(run, fake, closed_port: int) -> None:  # type: ignore[no-untyped-def]
+def test_options_before_the_command_count_and_those_after_it_win(run: Run, fake: FakeServer, closed_port: int) -> None:
     fake.on("GET /status", STATUS)
     elsewhere = f"127.0.0.1:{closed_port}"
     assert run("--url", fake.url, "status").exit_code == 0
@@ -242,7 +248,7 @@ def test_options_before_the_command_count_and_those_after_it_win(run, fake, clos
 @pytest.mark.parametrize(
     "args", [("--timeout", "0"), ("--timeout", "nan"), ("--timeout", "inf"), ("--timeout", "soon")]
 )
-def test_a_timeout_is_a_number_of_seconds(run, args) -> None:  # type: ignore[no-untyped-def]
+def test_a_timeout_is_a_number_of_seconds(run: Run, args: tuple[str, ...]) -> None:
     result = run("status", *args)
     assert result.exit_code == 2
     assert "is not a number of seconds" in result.output
@@ -262,7 +268,9 @@ def test_a_timeout_is_a_number_of_seconds(run, args) -> None:  # type: ignore[no
         {"enabled": True, "active": True, "session": {"engines": "cprofile"}, "workers": [{}, 3]},
     ],
 )
-def test_a_status_of_another_shape_is_shown_as_far_as_it_goes(run, fake, answer) -> None:  # type: ignore[no-untyped-def]
+def test_a_status_of_another_shape_is_shown_as_far_as_it_goes(
+    run: Run, fake: FakeServer, answer: dict[str, object]
+) -> None:
     fake.on("GET /status", answer)
     result = run("status", "--url", fake.url)
     assert result.exit_code == 0

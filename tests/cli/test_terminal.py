@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.cli.conftest import STATUS, Shell, lines_within
+from tests.cli.conftest import STATUS, FakeServer, Shell, lines_within
 from tests.cli.test_session import FILES, STOPPED
 
 # makes the pseudo-terminal the controlling one, so that Ctrl-C is what the terminal makes of it
@@ -56,8 +56,11 @@ class Terminal:
         return self.process.wait(10)
 
 
+OpenTerminal = Callable[..., Terminal]
+
+
 @pytest.fixture
-def terminal(shell: Shell) -> Iterator[Callable[..., Terminal]]:
+def terminal(shell: Shell) -> Iterator[OpenTerminal]:
     opened: list[Terminal] = []
 
     def start(*args: str, **environ: str) -> Terminal:
@@ -84,7 +87,7 @@ def terminal(shell: Shell) -> Iterator[Callable[..., Terminal]]:
         os.close(terminal.slave)
 
 
-def test_a_terminal_gets_colours(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+def test_a_terminal_gets_colours(terminal: OpenTerminal, fake: FakeServer) -> None:
     fake.on("GET /status", STATUS)
     shown = terminal("status", "--url", fake.url)
     assert shown.wait() == 0
@@ -92,7 +95,9 @@ def test_a_terminal_gets_colours(terminal, fake) -> None:  # type: ignore[no-unt
 
 
 @pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_colours_stay_away_where_they_are_not_welcome(terminal, fake, environ: dict[str, str]) -> None:  # type: ignore[no-untyped-def]
+def test_colours_stay_away_where_they_are_not_welcome(
+    terminal: OpenTerminal, fake: FakeServer, environ: dict[str, str]
+) -> None:
     fake.on("GET /status", STATUS)
     shown = terminal("status", "--url", fake.url, **environ)
     assert shown.wait() == 0
@@ -100,14 +105,14 @@ def test_colours_stay_away_where_they_are_not_welcome(terminal, fake, environ: d
     assert "\x1b" not in shown.seen
 
 
-def test_a_pipe_gets_neither_colours_nor_progress(shell: Shell, fake) -> None:  # type: ignore[no-untyped-def]
+def test_a_pipe_gets_neither_colours_nor_progress(shell: Shell, fake: FakeServer) -> None:
     fake.on("POST /stop", STOPPED)
     done = shell.run("profiling", "stop-session", "--url", fake.url)
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
 
 
-def test_a_long_stop_shows_progress_and_takes_it_away(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+def test_a_long_stop_shows_progress_and_takes_it_away(terminal: OpenTerminal, fake: FakeServer) -> None:
     release = threading.Event()
     fake.on("POST /stop", STOPPED, wait=release)
     shown = terminal("stop-session", "--url", fake.url)
@@ -121,7 +126,7 @@ def test_a_long_stop_shows_progress_and_takes_it_away(terminal, fake) -> None:  
     assert "Stopping the session" not in result
 
 
-def test_ctrl_c_ends_with_130_and_leaves_the_terminal_as_it_was(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+def test_ctrl_c_ends_with_130_and_leaves_the_terminal_as_it_was(terminal: OpenTerminal, fake: FakeServer) -> None:
     fake.on("POST /stop", STOPPED, wait=threading.Event())
     shown = terminal("stop-session", "--url", fake.url)
     shown.read(lambda seen: "Stopping the session" in seen)
@@ -135,7 +140,7 @@ def test_ctrl_c_ends_with_130_and_leaves_the_terminal_as_it_was(terminal, fake) 
     assert closed > opened, "colours are reset"
 
 
-def test_ctrl_c_before_the_progress_shows_ends_with_130_too(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+def test_ctrl_c_before_the_progress_shows_ends_with_130_too(terminal: OpenTerminal, fake: FakeServer) -> None:
     fake.on("GET /status", STATUS, wait=threading.Event())
     shown = terminal("status", "--json", "--url", fake.url)
     assert fake.asked.wait(30)
@@ -154,7 +159,7 @@ def test_ctrl_c_before_the_progress_shows_ends_with_130_too(terminal, fake) -> N
         ("\x04", 1, "interrupted"),
     ],
 )
-def test_clean_asks_first(terminal, fake, keys: str, status: int, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_clean_asks_first(terminal: OpenTerminal, fake: FakeServer, keys: str, status: int, said: str) -> None:
     fake.on("GET /reports", {"reports": FILES})
     fake.on("DELETE /cleanup", {"success": True, "message": "done", "cleaned": {"reports": 3, "sessions": 2}})
     shown = terminal("clean", "--url", fake.url)
@@ -168,7 +173,7 @@ def test_clean_asks_first(terminal, fake, keys: str, status: int, said: str) -> 
     assert termios.tcgetattr(shown.slave) == shown.modes
 
 
-def test_errors_are_wrapped_to_80_columns(terminal, fake) -> None:  # type: ignore[no-untyped-def]
+def test_errors_are_wrapped_to_80_columns(terminal: OpenTerminal, fake: FakeServer) -> None:
     shown = terminal("start-session", "--url", fake.url)
     assert shown.wait() == 1
     text = _ESCAPES.sub("", shown.seen)
