@@ -41,7 +41,7 @@ FALLIBLE = frozenset(
 
 
 class FailingSystem:
-    """The real operating system, but for its ``nth`` fallible call (from 1), which fails with ``code`` and does nothing.
+    """The real operating system, but its ``nth`` fallible call (from 1) fails with ``code`` and does nothing.
 
     With ``lasting``, all calls from the nth on fail: the disk is left as by a process that was killed there. ``calls``
     are the names of all fallible calls, ``failures`` of those that failed. A failing ``close`` closes, as on Linux.

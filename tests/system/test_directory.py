@@ -136,6 +136,14 @@ class TestPrepare:
         PrivateDirectory(private.root, system=OtherSystem(listdir=faster)).prepare()
         assert mode(private.path) == 0o700
 
+    def test_directories_that_another_worker_makes_meanwhile_are_used(self, tmp_path: Path) -> None:
+        def slower(path: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+            os.mkdir(path, mode, dir_fd=dir_fd)
+            raise FileExistsError(errno.EEXIST, "")
+
+        PrivateDirectory(tmp_path / "a" / "b", ".state", system=OtherSystem(mkdir=slower)).write_bytes("name", b"x")
+        assert tree(tmp_path / "a" / "b") == {".state": "directory", ".state/name": b"x"}
+
     def test_directory_of_another_user_is_refused(self, private: PrivateDirectory) -> None:
         private.prepare()
         stranger = PrivateDirectory(private.root, system=OtherSystem(geteuid=lambda: os.geteuid() + 1))
@@ -490,8 +498,8 @@ class TestRead:
         assert file is not None
         assert os.fstat(file.fileno()).st_size == 7
         assert (file.read(3), file.read()) == (b"con", b"tent")
-        file.close()
-        file.close()
+        for each in (file, file, file.raw):  # type: ignore[attr-defined]
+            each.close()
 
     def test_shared_file_is_made_empty_and_private_and_kept(self, private: PrivateDirectory) -> None:
         for content in (b"", b"content"):

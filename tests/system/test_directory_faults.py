@@ -22,6 +22,8 @@ from flask_profiling.system import PrivateDirectory
 from tests.faults import FailingSystem, failing_systems, open_descriptors, tree
 
 TWO_HOURS = 7200.0
+# Some interpreters are started by a wrapper.
+PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
 PROJECT = Path(__file__).parents[2]
 # More than one buffer, so that a write can fail in the middle.
 OLD, NEW = b"old" * 50_000, b"new" * 60_000
@@ -226,7 +228,7 @@ from flask_profiling.system import *
 @contextmanager
 def script(text: str, *arguments: object, prefix: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
     """Run a Python script in a process of its own, which has :class:`PrivateDirectory` and its arguments."""
-    command = [*prefix, sys.executable, "-c", HEAD + textwrap.dedent(text), *map(str, arguments)]
+    command = [*prefix, PYTHON, "-c", HEAD + textwrap.dedent(text), *map(str, arguments)]
     with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
