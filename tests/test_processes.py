@@ -80,7 +80,7 @@ def test_process_of_another_user_is_alive() -> None:
 import os
 from flask_profiling.processes import pid_alive
 if os.geteuid() == 0:
-    os.seteuid(65534)
+    os.setuid(65534)
 try:
     os.kill(1, 0)
 except PermissionError:
