@@ -1,8 +1,8 @@
 """CPython 3.12 and newer: one ``sys.monitoring`` tool whose events go to the profiler of the thread they happen in.
 
 cProfile itself registers one profiler for all threads there, which mixes their stacks. Here the registered callbacks
-are thread-local objects, and what they call is looked up in C, so no Python frame runs per event. ``_lsprof.Profiler`` is
-fed through its own callbacks; these are private, so :func:`native_kit` tries them out before the first use.
+are thread-local objects, and what they call is looked up in C, so no Python frame runs per event. ``_lsprof.Profiler``
+is fed through its own callbacks; these are private, so :func:`native_kit` tries them out before the first use.
 """
 
 from __future__ import annotations
@@ -14,17 +14,30 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, partial
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from typing import Any
 
 from ..errors import EngineBusy
-from ._lsprof_pool import RUNNING_NOTE, STRAY_NOTE, UNFINISHED_NOTE, Harvest, Pool, Slot, counted_notes, graph_of
+from ._lsprof_pool import (
+    RUNNING_NOTE,
+    STRAY_NOTE,
+    UNFINISHED_NOTE,
+    Harvest,
+    Pool,
+    Slot,
+    counted_notes,
+    graph_of,
+    lasting_frame,
+    was_forgotten,
+)
 from ._lsprof_python import PythonProfiler
 
 # By convention the ids 0, 1, 2 and 5 belong to debuggers, coverage, profilers and optimizers.
 _TOOL_IDS = (3, 4)
 _TOOL_NAME = "flask_profiling"
-_RESUMABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+
+# What events of threads without a request call: the cheapest functions in C that take two and three arguments.
+_idle_start: Any = operator.is_
+_idle_end: Any = slice
 
 _monitoring: Any = getattr(sys, "monitoring", None)
 
@@ -46,7 +59,7 @@ class Kit:
 
 def _flush_python(profilers: Iterable[PythonProfiler]) -> bool:
     for profiler in profilers:
-        profiler.flush()
+        profiler.close()
     return True
 
 
@@ -56,7 +69,7 @@ PYTHON_KIT = Kit(
     "_pythrow_callback",
     "_pyreturn_callback",
     _flush_python,
-    "The profiler in C could not be used on this Python, so one in Python counted: counts are exact, times are inflated.",
+    "The profiler in C does not work on this Python, so one in Python counted: counts are exact, times are inflated.",
 )
 
 
@@ -68,8 +81,8 @@ def native_kit() -> Kit | None:
     except ImportError:  # a subinterpreter, for example
         return None
     make = partial(_lsprof.Profiler, builtins=False)
-    # Up to 3.13 cProfile takes its start callback for exceptions thrown into generators; 3.14 has another, and the first
-    # one raises TypeError there, inside the application.
+    # Up to 3.13 cProfile takes its start callback for exceptions thrown into generators; 3.14 has another, and the
+    # first one raises TypeError there, inside the application.
     for throw in ("_pythrow_callback", "_pystart_callback"):
         kit = Kit(make, "_pystart_callback", throw, "_pyreturn_callback", _flush_native)
         if counts_right(kit):
@@ -125,7 +138,7 @@ class MonitoringCollector:
         self._tool = -1
         self._stray = 0
         # threading.local is looked up now: under gevent's monkey patch it belongs to the greenlet
-        self._starts, self._throws, self._ends = (_dispatcher(idle) for idle in (operator.is_, slice, slice))
+        self._starts, self._throws, self._ends = (_dispatcher(idle) for idle in (_idle_start, _idle_end, _idle_end))
 
     def start(self) -> None:
         """Take a tool id and switch the events on; raises EngineBusy where no id is free."""
@@ -155,14 +168,15 @@ class MonitoringCollector:
         starts = self._starts
         known = starts.slot
         if known is not None:
-            if known.running:
+            if known.running and not was_forgotten(known):
                 return None
-            self._detach()  # left from another thread, see leave()
+            starts.slot, starts.cb, self._throws.cb, self._ends.cb = None, _idle_start, _idle_end, _idle_end
+            if known.running:
+                self._stray += 1
+                self._pool.give_up(known)
         slot = self._pool.take(route)
         profiler = slot.profiler
-        # what leave() looks for on its stack: the caller of the engine's enter(), unless that may be suspended in between
-        frame = sys._getframe(2)
-        slot.frame = None if frame.f_code.co_flags & _RESUMABLE else frame
+        slot.frame = lasting_frame(sys._getframe(2))
         starts.slot = slot
         self._throws.cb = getattr(profiler, self._kit.throw)
         self._ends.cb = getattr(profiler, self._kit.end)
@@ -171,24 +185,26 @@ class MonitoringCollector:
 
     def leave(self, slot: Slot[Any]) -> None:
         """Stop sending, and end the calls that are open: all frames here that began after enter, this one first."""
-        if not self._active or not slot.running:
-            slot.frame = None
+        if not slot.running:
             return
-        if self._starts.slot is not slot:
-            # Another thread than the one that entered. That one still feeds the profiler, so nobody else may have it.
-            slot.frame = None
-            self._pool.give_up(slot)
-            self._stray += 1
+        starts, throws, ends = self._starts, self._throws, self._ends
+        if starts.slot is not slot:
+            if self._active:
+                # Another thread than the one that entered: that one still feeds the profiler, so nobody may reuse it.
+                self._stray += 1
+                self._pool.give_up(slot)
             return
-        end = self._ends.cb
-        self._detach()
+        # not by a function of its own, which would begin under the profiler and return without it
+        end = ends.cb
+        starts.slot, starts.cb, throws.cb, ends.cb = None, _idle_start, _idle_end, _idle_end
+        until, slot.frame = slot.frame, None
+        if not self._active:
+            return  # stop() ends what is open
         frame: Any = sys._getframe()
-        until = slot.frame
         # Frames that began before enter are not open in the profiler, which ignores an end when nothing is open.
         while frame is not None and frame is not until:
             end(frame.f_code, 0, None)
             frame = frame.f_back
-        slot.frame = None
         self._pool.give_back(slot)
 
     def stop(self) -> Harvest:
@@ -204,11 +220,10 @@ class MonitoringCollector:
         )
         return Harvest(self._pool.graphs(), notes)
 
-    def _detach(self) -> None:
-        starts, throws, ends = self._starts, self._throws, self._ends
-        starts.cb = operator.is_
-        throws.cb = ends.cb = slice
-        starts.slot = None
+    def abandon(self) -> None:
+        """Switch the events off in a forked child."""
+        self._active = False
+        self._free_tool()
 
     def _free_tool(self) -> None:
         try:

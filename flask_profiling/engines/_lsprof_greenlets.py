@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from ..errors import Unavailable
-from ._lsprof_hooks import OwnHook, refuse_foreign_hooks
+from ._lsprof_hooks import OwnHook, refuse_foreign_hooks, remove_own_hook
 from ._lsprof_pool import LEFT_OUT_NOTE, STRAY_NOTE, UNFINISHED_NOTE, Harvest, Pool, Slot, counted_notes
 from ._lsprof_python import PythonProfiler
 
@@ -37,6 +37,9 @@ class _GreenletHook(OwnHook):
             sys.setprofile(None)
 
 
+_Token = tuple[Slot[PythonProfiler], _GreenletHook, object]
+
+
 class GreenletCollector:
     """Profiles requests that share threads as greenlets."""
 
@@ -57,7 +60,7 @@ class GreenletCollector:
         refuse_foreign_hooks()
         self._active = True
 
-    def enter(self, route: str) -> tuple[Slot[PythonProfiler], _GreenletHook] | None:
+    def enter(self, route: str) -> _Token | None:
         """Profile this greenlet for ``route``, unless it is being profiled already."""
         if not self._active:
             return None
@@ -75,26 +78,29 @@ class GreenletCollector:
         hook.profilers[greenlet] = slot.profiler
         # each greenlet has a flag of its own that says whether the thread's hook is called, so it is set every time
         sys.setprofile(hook)
-        return slot, hook
+        return slot, hook, greenlet
 
-    def leave(self, token: tuple[Slot[PythonProfiler], _GreenletHook]) -> None:
+    def leave(self, token: _Token) -> None:
         """Stop profiling this greenlet; calls that are open end now."""
-        slot, hook = token
+        slot, hook, greenlet = token
         if not slot.running:
             return
-        greenlet = self._current()
-        if hook.profilers.get(greenlet) is not slot.profiler:
-            self._pool.give_up(slot)
-            self._stray += 1
-            return
-        del hook.profilers[greenlet]
+        hook.profilers.pop(greenlet, None)
         if not hook.profilers:
             self._hooks.discard(hook)
             hook.live = False
-            if sys.getprofile() is hook:
+            current: object = sys.getprofile()
+            if current is hook:
                 sys.setprofile(None)
-        slot.profiler.flush()
-        self._pool.give_back(slot)
+        if not self._active:
+            return
+        if greenlet is self._current():
+            slot.profiler.flush()
+            self._pool.give_back(slot)
+            return
+        # Another greenlet, perhaps in another thread: the one that entered may be in the profiler right now.
+        self._stray += 1
+        self._pool.give_up(slot)
 
     def stop(self) -> Harvest:
         """Return what was counted; a thread's hook goes with its next event."""
@@ -104,11 +110,14 @@ class GreenletCollector:
             hook.live = False
             hook.profilers.clear()
         for slot in running:
-            slot.running = False
-            slot.profiler.flush()
-        if isinstance(sys.getprofile(), _GreenletHook):
-            sys.setprofile(None)
+            slot.profiler.close()
+        remove_own_hook()
         notes = counted_notes(
             (_NOTE, 1), (UNFINISHED_NOTE, len(running)), (LEFT_OUT_NOTE, self._left_out), (STRAY_NOTE, self._stray)
         )
         return Harvest(self._pool.graphs(), notes)
+
+    def abandon(self) -> None:
+        """Take the hook away from the only thread of a forked child."""
+        self._active = False
+        remove_own_hook()

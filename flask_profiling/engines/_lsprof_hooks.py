@@ -8,14 +8,25 @@ from __future__ import annotations
 import _lsprof
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from ..errors import EngineBusy
-from ._lsprof_pool import LEFT_OUT_NOTE, RUNNING_NOTE, STRAY_NOTE, UNFINISHED_NOTE, Harvest, Pool, Slot, counted_notes
+from ._lsprof_pool import (
+    LEFT_OUT_NOTE,
+    RUNNING_NOTE,
+    STRAY_NOTE,
+    UNFINISHED_NOTE,
+    Harvest,
+    Pool,
+    Slot,
+    counted_notes,
+    lasting_frame,
+    was_forgotten,
+)
 
 _DISTURBED_NOTE = (
-    "In {} requests another profiler took over (sys.setprofile): what they did from then on is missing, "
-    "and so are the functions that were running then."
+    "Requests in which another profiler took over (sys.setprofile): {}. What they did from then on is missing, and so "
+    "are the functions that were running then."
 )
 
 
@@ -65,19 +76,30 @@ class NativeCollector:
         if not self._active:
             return None
         hook: object = sys.getprofile()
-        if hook is not None:
-            if not isinstance(hook, _RequestProfiler):
-                self._left_out += 1
-                return None
-            if hook.live:
-                return None
-            hook.disable()  # left in another thread, or by a session that is over
+        if hook is not None and not self._may_replace(hook):
+            return None
         slot = self._pool.take(route)
+        slot.frame = lasting_frame(sys._getframe(2))
         profiler = slot.profiler
         profiler.live = True
         profiler.thread = threading.get_ident()
         profiler.enable()
         return slot
+
+    def _may_replace(self, hook: object) -> bool:
+        if isinstance(hook, _RequestProfiler):
+            ours = next((slot for slot in list(self._pool.slots) if slot.profiler is hook), None)
+            if ours is not None and hook.live:
+                if not was_forgotten(ours):
+                    return False
+                self._stray += 1
+                self._pool.give_up(ours)
+                hook.live = False
+            if not hook.live:
+                hook.disable()
+                return True
+        self._left_out += 1
+        return False
 
     def leave(self, slot: Slot[_RequestProfiler]) -> None:
         """Stop profiling this thread; calls that are open end now."""
@@ -101,7 +123,7 @@ class NativeCollector:
         """Return what was counted; a thread that is in a request loses its hook when it leaves."""
         self._active = False
         running = self._pool.running()
-        flushed = _flush(slot.profiler for slot in running)
+        flushed = _flush([slot.profiler for slot in running])
         notes = counted_notes(
             (UNFINISHED_NOTE if flushed else RUNNING_NOTE, len(running)),
             (LEFT_OUT_NOTE, self._left_out),
@@ -110,14 +132,27 @@ class NativeCollector:
         )
         return Harvest(self._pool.graphs(), notes)
 
+    def abandon(self) -> None:
+        """Take the hook away from the only thread of a forked child."""
+        self._active = False
+        remove_own_hook()
 
-def _flush(profilers: Iterable[_RequestProfiler]) -> bool:
-    """End the calls that are open in the profilers of other threads, which go on feeding them for nobody."""
-    # disable() ends open calls in whichever thread it runs, and takes the hook away from that thread
+
+def remove_own_hook() -> None:
+    """Take the calling thread's hook away if it is one of ours."""
     hook: object = sys.getprofile()
-    if hook is not None and not isinstance(hook, _RequestProfiler):
-        return False
+    if isinstance(hook, OwnHook):
+        sys.setprofile(None)
+
+
+def _flush(profilers: Sequence[_RequestProfiler]) -> bool:
+    """End the calls that are open in the profilers of other threads, which go on feeding them for nobody."""
     for profiler in profilers:
         profiler.live = False
+    # disable() ends open calls in whichever thread it runs, and takes the hook away from that thread
+    hook: object = sys.getprofile()
+    if hook is not None and hook not in profilers:
+        return False
+    for profiler in profilers:
         profiler.disable()
     return True

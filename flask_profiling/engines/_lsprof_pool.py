@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import CodeType, FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -22,13 +23,18 @@ _OWN_FILES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file
 _LOOK_EVERY = 512
 _ENTRIES_KEPT = 4096
 
-UNFINISHED_NOTE = "{} requests were still running at stop: what they did is counted, as if it had ended there."
+UNFINISHED_NOTE = "Requests still running at stop: {}. What they did until then is counted, as if it had ended there."
 RUNNING_NOTE = (
-    "{} requests were still running at stop: functions that had not returned there are missing with their edges, "
+    "Requests still running at stop: {}. Functions that had not returned there are missing with their edges, "
     "because another profiler was active."
 )
-LEFT_OUT_NOTE = "{} requests were left out, because another profiler (sys.setprofile) was active in their thread."
-STRAY_NOTE = "{} requests ended in another thread than they began in; functions that were running then are missing."
+LEFT_OUT_NOTE = "Requests left out because another profiler (sys.setprofile) was active in their thread: {}."
+STRAY_NOTE = (
+    "Requests whose end was not seen in their own thread: {}. Functions that were running then are missing with their "
+    "edges."
+)
+
+_RESUMABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
 class StatsCall(Protocol):
@@ -79,7 +85,7 @@ P = TypeVar("P", bound=Profiler)
 class Slot(Generic[P]):
     """A profiler of one route, used by one request at a time.
 
-    ``running`` is true from enter to leave; ``frame`` is where enter was called, kept only in between.
+    ``running`` is true from enter to leave; ``frame``, kept only in between, is what :func:`lasting_frame` returned.
     """
 
     __slots__ = ("frame", "profiler", "route", "running", "uses")
@@ -120,7 +126,7 @@ class Pool(Generic[P]):
 
     def give_back(self, slot: Slot[P]) -> None:
         """Offer a profiler, which must have no open call, to the next request."""
-        slot.running = False
+        slot.running, slot.frame = False, None
         slot.uses += 1
         if slot.uses % _LOOK_EVERY == 0 and len(read_stats(slot.profiler)) > _ENTRIES_KEPT:
             with self._folding:
@@ -130,7 +136,7 @@ class Pool(Generic[P]):
 
     def give_up(self, slot: Slot[P]) -> None:
         """Keep the finished calls of a profiler whose open calls will never be ended, and forget it."""
-        slot.running = False
+        slot.running, slot.frame = False, None
         with self._folding:
             self.slots.remove(slot)
             self._fold(slot.route, slot.profiler)
@@ -144,12 +150,31 @@ class Pool(Generic[P]):
         with self._folding:
             for slot in self.slots:
                 self._fold(slot.route, slot.profiler)
-            return self._folded
+            return dict(self._folded)
 
     def _fold(self, route: str, profiler: P) -> None:
         graph = graph_of(read_stats(profiler))
         known = self._folded.get(route)
         self._folded[route] = graph if known is None else CallGraph.merge([known, graph])
+
+
+def lasting_frame(entered: FrameType) -> FrameType | None:
+    """Return a frame that stays on the stack of a request from enter to leave, given the one that calls the engine.
+
+    That is its caller, unless it can be suspended and resumed in between: then None.
+    """
+    frame = entered.f_back
+    return None if frame is None or frame.f_code.co_flags & _RESUMABLE else frame
+
+
+def was_forgotten(slot: Slot[Any]) -> bool:
+    """Say whether a running request is over in the calling thread, though nobody called leave: its frame is gone."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame is slot.frame:
+            return False
+        frame = frame.f_back
+    return slot.frame is not None
 
 
 def read_stats(profiler: Profiler) -> Sequence[StatsRow]:

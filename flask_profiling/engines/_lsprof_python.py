@@ -79,20 +79,39 @@ class PythonProfiler:
     ``timer`` returns seconds.
     """
 
-    __slots__ = ("_functions", "_open", "_timer")
+    __slots__ = ("_busy", "_closed", "_functions", "_open", "_timer")
 
     def __init__(self, *, timer: Callable[[], float] = time.perf_counter) -> None:
         self._functions: dict[int, _Function] = {}
         self._open: list[_Open] = []
         self._timer = timer
+        self._busy = False
+        self._closed = False
 
     def _pystart_callback(self, code: CodeType, offset: int, exception: object = None) -> None:
+        self._busy = True
+        try:
+            if not self._closed:
+                self._begin(code)
+        finally:
+            self._busy = False
+
+    _pythrow_callback = _pystart_callback
+
+    def _pyreturn_callback(self, code: CodeType, offset: int, value: object) -> None:
+        self._busy = True
+        try:
+            if not self._closed:
+                self._end()
+        finally:
+            self._busy = False
+
+    def _begin(self, code: CodeType) -> None:
         # keyed by identity, as in C: hashing a code object hashes its bytecode
         key = id(code)
         function = self._functions.get(key)
         if function is None:
             function = self._functions[key] = _Function(code)
-        function.level += 1
         seen_from_caller = None
         if self._open:
             callees = self._open[-1].function.callees
@@ -100,11 +119,10 @@ class PythonProfiler:
             if seen_from_caller is None:
                 seen_from_caller = callees[key] = _Count(code)
             seen_from_caller.level += 1
+        function.level += 1
         self._open.append(_Open(function, seen_from_caller, self._timer()))
 
-    _pythrow_callback = _pystart_callback
-
-    def _pyreturn_callback(self, code: CodeType, offset: int, value: object) -> None:
+    def _end(self) -> None:
         if not self._open:
             return
         call = self._open.pop()
@@ -117,14 +135,18 @@ class PythonProfiler:
             call.seen_from_caller.close(total, inline)
 
     def flush(self) -> None:
-        """End all calls that are open, as if they returned now."""
+        """End all calls that are open, as if they returned now; in the thread that the profiler is used in."""
         while self._open:
-            self._pyreturn_callback(self._open[-1].function.code, 0, None)
+            self._end()
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._functions = {}
-        self._open = []
+    def close(self) -> None:
+        """Take no more, from any thread: wait for the callback that may be at work, then end what is open."""
+        self._closed = True
+        patience = 1000
+        while self._busy and patience:
+            time.sleep(0.001)
+            patience -= 1
+        self.flush()
 
     def getstats(self) -> list[Entry]:
         """Return one entry per function that returned at least once."""

@@ -1,8 +1,8 @@
 """The ``cprofile`` engine: exact calls, edges and times of each route, by cProfile's own profiler in C; writes nothing.
 
 One cProfile for a threaded server is wrong on every Python: up to 3.11 it sees one thread, from 3.12 on it puts the
-calls of all threads on one stack. Here every running request has a profiler of its own; how events find it depends on the
-Python.
+calls of all threads on one stack. Here every running request has a profiler of its own; how events find it depends on
+the Python.
 """
 
 from __future__ import annotations
@@ -41,12 +41,15 @@ class Collector(Protocol):
     def stop(self) -> Harvest:
         """Put everything back and return what was counted."""
 
+    def abandon(self) -> None:
+        """Put a forked child back, and keep nothing."""
 
-def pick_collector() -> Collector:
-    """Return the collector for this Python; raises Unavailable where none can be right."""
-    if sys.implementation.name != "cpython":
+
+def pick_collector(*, implementation: str = sys.implementation.name, gil: bool | None = None) -> Collector:
+    """Return the collector for this Python, or for the one described; raises Unavailable where none can be right."""
+    if implementation != "cpython":
         raise Unavailable("exact call counts need CPython; run the application with it, or choose another CPU engine")
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    if not (getattr(sys, "_is_gil_enabled", lambda: True)() if gil is None else gil):
         raise Unavailable(
             "call counts are not known to be exact without the GIL; run with PYTHON_GIL=1, or choose another CPU engine"
         )
@@ -76,7 +79,10 @@ class CProfileEngine:
         self._faults = 0
 
     def start(self) -> None:
-        """Begin to collect; raises Unavailable without CPython or its GIL, EngineBusy where another tool is in the way."""
+        """Begin to collect.
+
+        Raises Unavailable without CPython or its GIL, EngineBusy where another tool is in the way.
+        """
         collector = self._collector or pick_collector()
         collector.start()
         self._collector = collector
@@ -105,8 +111,15 @@ class CProfileEngine:
         harvest = self._collector.stop()
         notes = NOTES + harvest.notes
         if self._faults:
-            notes += (f"{self._faults} requests are missing or incomplete: the profiler failed in them; see the log.",)
+            notes += (
+                f"Requests that are missing or incomplete because the profiler failed: {self._faults}; see the log.",
+            )
         return Recording("cprofile", CallGraphs(harvest.routes), notes)
+
+    def abandon(self) -> None:
+        """In a forked child: put it back as it was, and keep nothing."""
+        if self._collector is not None:
+            self._collector.abandon()
 
     def _report(self, where: str) -> None:
         # The request goes on. A request that is out of stack or memory has none left for logging either.
