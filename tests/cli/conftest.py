@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -14,16 +15,33 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 import flask_profiling
 from flask_profiling.cli import profiling
 
-Run = Callable[..., Result]
+# before click 8.2 a runner had to be asked to keep the two streams apart
+_SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 
 PACKAGE_HOME = Path(flask_profiling.__file__).parents[1]
 
 STATUS: dict[str, object] = {"enabled": True, "active": False, "lastSession": None, "reports": []}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+
+Run = Callable[..., Outcome]
 
 
 @dataclass
@@ -117,8 +135,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
     flask.add_command(profiling)
 
-    def call(*args: str, **options: object) -> Result:
-        return CliRunner().invoke(flask, ["profiling", *args], prog_name="flask", **options)  # type: ignore[arg-type]
+    def call(*args: str, **options: object) -> Outcome:
+        runner = CliRunner(**_SEPARATE)  # type: ignore[arg-type]
+        result = runner.invoke(flask, ["profiling", *args], prog_name="flask", **options)  # type: ignore[arg-type]
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return call
 

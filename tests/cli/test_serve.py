@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 
 from flask_profiling.cli.serve import _address
-from tests.cli.conftest import Run, Shell
+from tests.cli.conftest import Outcome, Run, Shell
 
 HELLO = """
 from flask import Flask
@@ -137,7 +136,7 @@ def test_start_profiles_an_app_whether_it_knows_the_extension_or_not(serve: Serv
 def test_every_session_command_works_on_a_real_server(serve: Serve, run: Run) -> None:
     served = serve("profiling", "start", "--port", "0")
 
-    def flask(*args: str) -> Result:
+    def flask(*args: str) -> Outcome:
         return run(*args, env={"PROFILING_URL": served.url})
 
     assert "Next: flask profiling start-session" in flask().stdout
