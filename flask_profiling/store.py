@@ -54,10 +54,11 @@ class Store:
     ) -> None:
         self._directory = PrivateDirectory(directory, system=system)
         self._types = dict(types)
-        self._patterns = {
-            type: re.compile(rf"{re.escape(prefix)}-({_SESSION_ID.pattern})(?:\.[1-9][0-9]{{0,9}})?{re.escape(suffix)}")
-            for type, (prefix, suffix) in types.items()
-        }
+        self._type_of = {name: type for type, name in types.items()}
+        prefixes, suffixes = (
+            "|".join(map(re.escape, dict.fromkeys(part))) for part in zip(*types.values(), strict=True)
+        )
+        self._pattern = re.compile(rf"({prefixes})-({_SESSION_ID.pattern})(?:\.[1-9][0-9]{{0,9}})?({suffixes})")
         self._max_sessions = max_sessions
         self._max_bytes = max_bytes
         self._now = now
@@ -145,11 +146,9 @@ class Store:
 
     def _identity(self, filename: str) -> tuple[str, str] | None:
         """Return the type and the session id that a name stands for, or None where it is no artifact's."""
-        for type, pattern in self._patterns.items():
-            match = pattern.fullmatch(filename)
-            if match is not None:
-                return type, match[1]
-        return None
+        match = self._pattern.fullmatch(filename)
+        type = None if match is None else self._type_of.get((match[1], match[3]))
+        return None if match is None or type is None else (type, match[2])
 
     def _delete(self, doomed: Iterable[Artifact]) -> Cleaned:
         deleted = 0
