@@ -805,8 +805,8 @@ def test_the_artifacts_of_an_absolute_directory_are_named_without_it(sessions: F
 # -- whatever is sent --------------------------------------------------------------------------------------------------
 
 header_text = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\x00"), max_size=30)
-# Flask 2.3 refuses a Host beyond ASCII itself, before it looks for a route.
-host_text = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30)
+# Flask 2.3 refuses a Host beyond ASCII itself, before it looks for a route; its test client cannot send brackets.
+host_text = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="[]"), max_size=30)
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
