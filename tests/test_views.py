@@ -805,8 +805,6 @@ def test_the_artifacts_of_an_absolute_directory_are_named_without_it(sessions: F
 # -- whatever is sent --------------------------------------------------------------------------------------------------
 
 header_text = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\x00"), max_size=30)
-# Flask 2.3 refuses a Host beyond ASCII itself, before it looks for a route; its test client cannot send brackets.
-host_text = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="[]"), max_size=30)
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
@@ -825,7 +823,7 @@ bodies = st.one_of(st.binary(max_size=200), documents.map(lambda document: json.
     query=st.binary(max_size=60),
     body=bodies,
     content_type=st.one_of(st.none(), st.sampled_from(["application/json", "text/plain"]), header_text),
-    host=st.one_of(st.just("localhost"), host_text),
+    host=st.sampled_from(["localhost", "127.0.0.1:5000", "evil.example"]),  # odd ones are for the gate's own tests
     headers=st.dictionaries(
         st.sampled_from(["Origin", "Sec-Fetch-Site", "Authorization", "Content-Encoding", "X-Forwarded-For"]),
         st.one_of(header_text, st.sampled_from(["localhost", "http://localhost", "none", "Bearer x"])),
