@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..errors import Unavailable
 from ..model import CallGraphs, SessionRecording
 
+_MOST_SECONDS = 1e9
+
 
 def call_graphs(recording: SessionRecording) -> CallGraphs:
     """Return the call graphs of all routes; raises Unavailable where none were recorded."""
@@ -23,3 +25,8 @@ def notes(recording: SessionRecording) -> list[str]:
 def readable(text: str) -> str:
     """Return ``text`` with lone surrogates spelled out (``\\udc80``), so that it can be printed and stored as UTF-8."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def plausible(seconds: float) -> float:
+    """Return ``seconds`` cut to what a clock can have measured, whatever a damaged recording says."""
+    return seconds if 0.0 <= seconds <= _MOST_SECONDS else min(max(0.0, seconds), _MOST_SECONDS)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from ..model import CallGraph, Cost, Function
+from ._collected import plausible
 
 # A share of the time below a function that is smaller than this is what subtracting floats leaves, not calls.
 _NOISE = 1e-9
+
+# More than can have happened; what a damaged recording says is cut to it.
+_MOST_CALLS = 10**15
 
 
 class Step(NamedTuple):
@@ -28,12 +33,7 @@ class Step(NamedTuple):
     reason: str
 
 
-class _Edge(NamedTuple):
-    caller: int
-    callee: int
-    calls: int
-    self_time: float
-    total: float
+_WEIGHT = itemgetter(Step._fields.index("weight"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,70 +55,93 @@ class Flow:
         """Split ``graph``; times below zero, which no clock can have measured, count as zero."""
         functions = tuple(graph.functions)
         costs = tuple(graph.functions.values())
-        outside = len(functions)
-        edges = _balanced(costs, _edges(graph))
-        finished, backward = _cycles_cut(edges, outside)
-        incoming: list[list[int]] = [[] for _ in costs]
-        for number, edge in enumerate(edges):
-            incoming[edge.callee].append(number)
-        for callee, numbers in enumerate(incoming):
-            if backward.issuperset(numbers):
-                numbers.append(len(edges))
-                edges.append(_Edge(outside, callee, 0, 0.0, 0.0))
-        shares = _shares(costs, edges, incoming, backward)
-        below = [
-            _why_below(functions[callee].name, numbers, backward) for callee, numbers in enumerate(incoming)
-        ]
-        steps = _steps(functions, edges, shares, backward, [*finished, outside])
-        rest = tuple(tuple(accumulate(step.weight for step in reversed(row)))[::-1] for row in steps)
+        edges = _Edges.of(graph)
+        _balance(costs, edges)
+        finished, backward = _cut_cycles(edges)
+        for callee, numbers in enumerate(edges.incoming):
+            if backward.issuperset(numbers):  # a cycle that nothing enters
+                edges.add(edges.outside, callee, 0, 0.0, 0.0)
+        shares = _shares(costs, edges, backward)
+        names = (function.name for function in functions)
+        below = [_why_below(name, numbers, backward) for name, numbers in zip(names, edges.incoming, strict=True)]
+        steps = _steps(functions, edges, shares, backward, [*finished, edges.outside])
+        rest = tuple(tuple(accumulate([step.weight for step in reversed(row)]))[::-1] for row in steps)
         return cls(functions, steps, rest, (*below, ""))
 
 
-def _edges(graph: CallGraph) -> list[_Edge]:
-    places = {function: place for place, function in enumerate(graph.functions)}
-    return [
-        _Edge(places[caller], places[callee], cost.calls, max(cost.self_time, 0.0), max(cost.total_time, 0.0))
-        for (caller, callee), cost in graph.edges.items()
-    ]
+@dataclass(slots=True)
+class _Edges:
+    """Columns with one item per edge; functions are numbers, and ``outside``, one past the last, enters the graph.
 
-
-def _balanced(costs: Sequence[Cost], edges: list[_Edge]) -> list[_Edge]:
-    """Return ``edges`` and one edge from outside to each function with calls that no edge explains.
-
-    Self times are made to add up to the functions' own, so that nothing is lost or invented where they do not.
+    ``incoming`` and ``outgoing`` hold the numbers of the edges of each function.
     """
-    outside = len(costs)
-    calls = [0] * outside
-    times = [0.0] * outside
-    known = [False] * outside
-    for edge in edges:
-        calls[edge.callee] += edge.calls
-        times[edge.callee] += edge.self_time
-        known[edge.callee] = True
-    scales = [1.0] * outside
-    entries = []
-    for place, cost in enumerate(costs):
-        own = max(cost.self_time, 0.0)
-        enters = cost.calls > calls[place] or not known[place] or (own > 0 and times[place] == 0)
+
+    outside: int
+    callers: list[int]
+    callees: list[int]
+    calls: list[int]
+    self_times: list[float]
+    totals: list[float]
+    incoming: list[list[int]]
+    outgoing: list[list[int]]
+
+    @classmethod
+    def of(cls, graph: CallGraph) -> _Edges:
+        """Return the edges of ``graph``, their times and calls within what can have been measured."""
+        places = {function: place for place, function in enumerate(graph.functions)}
+        callers = [places[caller] for caller, _ in graph.edges]
+        callees = [places[callee] for _, callee in graph.edges]
+        costs = graph.edges.values()
+        calls = [min(cost.calls, _MOST_CALLS) for cost in costs]
+        self_times = [plausible(cost.self_time) for cost in costs]
+        totals = [plausible(cost.total_time) for cost in costs]
+        incoming: list[list[int]] = [[] for _ in places]
+        outgoing: list[list[int]] = [[] for _ in range(len(places) + 1)]
+        for number, callee in enumerate(callees):
+            incoming[callee].append(number)
+            outgoing[callers[number]].append(number)
+        return cls(len(places), callers, callees, calls, self_times, totals, incoming, outgoing)
+
+    def add(self, caller: int, callee: int, calls: int, self_time: float, total: float) -> None:
+        """Append an edge."""
+        self.incoming[callee].append(len(self.callers))
+        self.outgoing[caller].append(len(self.callers))
+        self.callers.append(caller)
+        self.callees.append(callee)
+        self.calls.append(calls)
+        self.self_times.append(self_time)
+        self.totals.append(total)
+
+
+def _balance(costs: Sequence[Cost], edges: _Edges) -> None:
+    """Add an edge from outside to each function with calls that no edge explains.
+
+    The self times of the edges are made to add up to the functions' own, so that nothing is lost or invented where they
+    do not.
+    """
+    all_calls, self_times = edges.calls, edges.self_times
+    for place, numbers in enumerate(edges.incoming):
+        cost = costs[place]
+        own = plausible(cost.self_time)
+        calls = min(cost.calls, _MOST_CALLS) - sum([all_calls[number] for number in numbers])
+        explained = sum([self_times[number] for number in numbers])
+        enters = calls > 0 or not numbers or (own > 0 and explained == 0)
+        if explained > own or not enters:
+            scale = own / explained if explained else 0.0
+            for number in numbers:
+                self_times[number] *= scale
         if enters:
-            left = max(own - times[place], 0.0)
-            entries.append(_Edge(outside, place, max(cost.calls - calls[place], 0), left, cost.total_time))
-        if times[place] > 0 and (not enters or times[place] > own):
-            scales[place] = own / times[place]
-    scaled = [edge._replace(self_time=edge.self_time * scales[edge.callee]) for edge in edges]
-    return scaled + entries
+            edges.add(edges.outside, place, max(calls, 0), max(own - explained, 0.0), plausible(cost.total_time))
 
 
-def _cycles_cut(edges: Sequence[_Edge], outside: int) -> tuple[list[int], set[int]]:
+def _cut_cycles(edges: _Edges) -> tuple[list[int], set[int]]:
     """Return the functions so that callees come before callers, and the numbers of the edges that close a cycle.
 
     Walks depth first from outside along the longest calls, so that a cycle is cut where the least time closes it.
     """
-    outgoing: list[list[int]] = [[] for _ in range(outside + 1)]
-    for number, edge in enumerate(edges):
-        outgoing[edge.caller].append(number)
+    outside, callees, outgoing = edges.outside, edges.callees, edges.outgoing
     for numbers in outgoing:
-        numbers.sort(key=lambda number: -edges[number].total)
+        numbers.sort(key=edges.totals.__getitem__, reverse=True)
     finished: list[int] = []
     backward: set[int] = set()
     state = bytearray(outside + 1)  # 0 new, 1 on the path, 2 finished
@@ -130,13 +153,13 @@ def _cycles_cut(edges: Sequence[_Edge], outside: int) -> tuple[list[int], set[in
         while path:
             place, waiting = path[-1]
             for number in waiting:
-                callee = edges[number].callee
-                if state[callee] == 1:
-                    backward.add(number)
+                callee = callees[number]
                 if not state[callee]:
                     state[callee] = 1
                     path.append((callee, iter(outgoing[callee])))
                     break
+                if state[callee] == 1:
+                    backward.add(number)
             else:
                 path.pop()
                 state[place] = 2
@@ -145,66 +168,69 @@ def _cycles_cut(edges: Sequence[_Edge], outside: int) -> tuple[list[int], set[in
     return finished, backward
 
 
-def _shares(
-    costs: Sequence[Cost], edges: Sequence[_Edge], incoming: Sequence[Sequence[int]], backward: set[int]
-) -> list[float]:
-    """Return for each edge the fraction of everything below its callee that falls to it; per callee they make 1."""
-    outside = len(costs)
-    shares = [0.0] * len(edges)
-    for callee, numbers in enumerate(incoming):
+def _shares(costs: Sequence[Cost], edges: _Edges, backward: set[int]) -> list[float]:
+    """Return for each edge the fraction of everything below its callee that falls to it.
+
+    They make 1 per callee; where nothing is below, they do not matter and are 0.
+    """
+    shares = [0.0] * len(edges.callers)
+    for callee, numbers in enumerate(edges.incoming):
+        if not edges.outgoing[callee]:
+            continue
         forward = [number for number in numbers if number not in backward]
         if len(forward) == 1:
             shares[forward[0]] = 1.0
             continue
-        times = {number: edges[number].total for number in forward}
-        for number in forward:
-            if edges[number].caller == outside:
-                others = sum(time for other, time in times.items() if other != number)
-                times[number] = costs[callee].total_time - others
-        amounts = [max(times[number] - edges[number].self_time, 0.0) for number in forward]
-        noise = _NOISE * sum(amounts)
-        amounts = [amount if amount > noise else 0.0 for amount in amounts]
-        if not any(amounts):
-            amounts = [float(edges[number].calls) for number in forward]
-        if not any(amounts):
-            amounts = [1.0] * len(forward)
+        amounts = _amounts(plausible(costs[callee].total_time), edges, forward)
         whole = sum(amounts)
         for number, amount in zip(forward, amounts, strict=True):
             shares[number] = amount / whole
     return shares
 
 
+def _amounts(total_time: float, edges: _Edges, numbers: Sequence[int]) -> list[float]:
+    """Return how much of what is below one function the edges of these numbers account for, in any unit.
+
+    That is the time its callees took under each caller; where nothing was measured, the calls; where there are none,
+    one for each.
+    """
+    times = [edges.totals[number] for number in numbers]
+    for position, number in enumerate(numbers):
+        if edges.callers[number] == edges.outside:  # of calls from outside only the rest is known
+            times[position] = total_time - (sum(times) - times[position])
+    amounts = [max(0.0, time - edges.self_times[number]) for time, number in zip(times, numbers, strict=True)]
+    noise = _NOISE * sum(amounts)
+    amounts = [amount if amount > noise else 0.0 for amount in amounts]
+    if any(amounts):
+        return amounts
+    calls = [float(edges.calls[number]) for number in numbers]
+    return calls if any(calls) else [1.0] * len(numbers)
+
+
 def _why_below(name: str, incoming: Sequence[int], backward: set[int]) -> str:
-    if not backward.isdisjoint(incoming):
-        return f"estimated: {name} calls itself, directly or through others"
-    if len(incoming) > 1:
+    if len(incoming) == 1:
+        return ""
+    if backward.isdisjoint(incoming):
         return f"estimated: split between {len(incoming)} callers of {name}"
-    return ""
+    return f"estimated: {name} calls itself, directly or through others"
 
 
 def _steps(
-    functions: Sequence[Function],
-    edges: Sequence[_Edge],
-    shares: Sequence[float],
-    backward: set[int],
-    order: Sequence[int],
+    functions: Sequence[Function], edges: _Edges, shares: Sequence[float], backward: set[int], order: Sequence[int]
 ) -> tuple[tuple[Step, ...], ...]:
     """Return the rows of :attr:`Flow.steps`; ``order`` has callees before callers."""
-    outgoing: list[list[int]] = [[] for _ in order]
-    for number, edge in enumerate(edges):
-        outgoing[edge.caller].append(number)
+    callees, self_times = edges.callees, edges.self_times
     times_below = [0.0] * len(order)
     rows: list[tuple[Step, ...]] = [()] * len(order)
     for place in order:
         row = []
-        for number in outgoing[place]:
-            callee, self_time = edges[number].callee, edges[number].self_time
+        for number in edges.outgoing[place]:
+            callee, self_time, share = callees[number], self_times[number], shares[number]
             reason = ""
             if number in backward:
                 reason = f"estimated: calls from within {functions[callee].name}, which counts what they call"
-            weight = self_time + shares[number] * times_below[callee]
-            row.append(Step(callee, self_time, shares[number], weight, reason))
-        row.sort(key=lambda step: -step.weight)
-        times_below[place] = sum(step.weight for step in row)
+            row.append(Step(callee, self_time, share, self_time + share * times_below[callee], reason))
+        row.sort(key=_WEIGHT, reverse=True)
+        times_below[place] = sum([step.weight for step in row])
         rows[place] = tuple(row)
     return tuple(rows)

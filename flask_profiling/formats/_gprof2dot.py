@@ -1,45 +1,62 @@
-"""gprof2dot fed with our statistics: the one room that imports it; no file is read and nothing global is touched."""
+"""A call graph drawn by gprof2dot: the one room that imports it; no file is read and nothing global is touched."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import gprof2dot
 
-from .pstats import Statistics
+from ..model import CallGraph, Function
+from ._collected import plausible
 
 # Fractions of the whole time below which functions and calls are left out.
 _SMALLEST_NODE = 0.005
 _SMALLEST_EDGE = 0.001
 
 
-class _Parser(gprof2dot.PstatsParser):  # type: ignore[misc]
-    """Reads statistics from memory; the constructor of its base reads files and ends the process on a damaged one."""
-
-    def __init__(self, statistics: Statistics, label: Callable[[str, int, str], str]) -> None:
-        self.stats = SimpleNamespace(stats=statistics, total_tt=sum(row[2] for row in statistics.values()))
-        self.profile = gprof2dot.Profile()
-        self.function_ids: dict[tuple[str, int, str], int] = {}
-        self._label = label
-
-    def get_function_name(self, key: tuple[str, int, str]) -> str:
-        return self._label(*key)
-
-
-def digraph(
-    statistics: Statistics, label: Callable[[str, int, str], str], *, tooltip: Callable[[str], str]
-) -> str:
+def digraph(graph: CallGraph, label: Callable[[Function], str], *, tooltip: Callable[[Function], str]) -> str:
     """Return the call graph in the DOT language, coloured by time.
 
-    ``label`` names a function by file, line and name, ``tooltip`` says where it is by its file; it must not be one word,
-    which gprof2dot leaves unquoted and Graphviz may take for a keyword.
+    ``label`` names a function; ``tooltip`` says more and must not be one word, which gprof2dot leaves unquoted and
+    Graphviz may take for a keyword.
     """
-    profile = _Parser(statistics, label).parse()
+    profile = _profile(graph, label, tooltip)
     profile.prune(_SMALLEST_NODE, _SMALLEST_EDGE, None, False)
-    for function in profile.functions.values():
-        function.filename = tooltip(function.filename)
     out = io.StringIO()
     gprof2dot.DotWriter(out).graph(profile, gprof2dot.TEMPERATURE_COLORMAP)
     return out.getvalue()
+
+
+def _profile(
+    graph: CallGraph, label: Callable[[Function], str], tooltip: Callable[[Function], str]
+) -> gprof2dot.Profile:
+    """Return gprof2dot's form of the graph, without what pruning drops: making objects of it takes most of the time.
+
+    Sums and fractions are still those of the whole graph.
+    """
+    self_time = sum([plausible(cost.self_time) for cost in graph.functions.values()])
+    whole = max([self_time, *[plausible(cost.total_time) for cost in graph.functions.values()]]) or 1.0
+    profile = gprof2dot.Profile()
+    profile[gprof2dot.TIME] = self_time
+    profile[gprof2dot.TOTAL_TIME] = whole
+    numbers: dict[Function, int] = {}
+    for function, cost in graph.functions.items():
+        if cost.total_time < _SMALLEST_NODE * whole:
+            continue
+        number = numbers[function] = len(numbers)
+        node = profile.functions[number] = gprof2dot.Function(number, label(function))
+        node.filename = tooltip(function)
+        node.called = cost.calls
+        node[gprof2dot.TIME] = plausible(cost.self_time)
+        node[gprof2dot.TOTAL_TIME] = plausible(cost.total_time)
+    for (caller, callee), cost in graph.edges.items():
+        if cost.total_time < _SMALLEST_EDGE * whole or caller not in numbers or callee not in numbers:
+            continue
+        call = gprof2dot.Call(numbers[callee])
+        call[gprof2dot.CALLS] = cost.calls
+        call[gprof2dot.TOTAL_TIME] = min(plausible(cost.total_time), whole)
+        profile.functions[numbers[caller]].add_call(call)
+    profile.ratio(gprof2dot.TIME_RATIO, gprof2dot.TIME)
+    profile.ratio(gprof2dot.TOTAL_TIME_RATIO, gprof2dot.TOTAL_TIME)
+    return profile

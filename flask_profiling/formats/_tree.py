@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 
 from ..model import CallGraph, Function
 from ._flow import Flow
@@ -46,41 +46,32 @@ class Tree:
         self.reasons.append(reason)
         return len(self.functions) - 1
 
-    def preorder(self) -> Iterable[int]:
-        """Yield every node's number, parents before children and siblings together."""
-        children = self.children()
-        waiting = [0]
-        while waiting:
-            node = waiting.pop()
-            yield node
-            waiting.extend(reversed(children[node]))
-
-    def children(self) -> list[list[int]]:
-        """Return the numbers of each node's children."""
-        children: list[list[int]] = [[] for _ in self.functions]
-        for node in range(1, len(self.parents)):
-            children[self.parents[node]].append(node)
-        return children
-
 
 @dataclass(slots=True)
-class _Branch:
-    """A node whose callees are being drawn, the heaviest first; ``fraction`` of what they cost is this node's."""
+class _Places:
+    """Where each node of a tree stands in the flow of its route: columns, as thousands of small objects cost more.
 
-    flow: Flow
-    place: int
-    fraction: float
-    reason: str
-    route: int
-    drawn: int = 0
+    Node ``n`` runs function ``places[n]`` of ``flows[n]``; ``fractions[n]`` of what is below that function is this
+    node's; ``drawn[n]`` of its callees have nodes; ``routes[n]`` is the node of its route.
+    """
 
-    def weight(self) -> float:
-        """Return the seconds of the next callee with everything below it."""
-        return self.fraction * self.flow.steps[self.place][self.drawn].weight
+    flows: list[Flow] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    fractions: list[float] = field(default_factory=list)
+    drawn: list[int] = field(default_factory=list)
+    routes: list[int] = field(default_factory=list)
 
-    def rest(self) -> float:
-        """Return the seconds of all callees that are not drawn, with everything below them."""
-        return self.fraction * self.flow.rest[self.place][self.drawn]
+    def add(self, flow: Flow, place: int, fraction: float, route: int) -> None:
+        """Append the place of the node that was added last."""
+        self.flows.append(flow)
+        self.places.append(place)
+        self.fractions.append(fraction)
+        self.drawn.append(0)
+        self.routes.append(route)
+
+
+# Nodes with callees left to draw, by the seconds of the next, the heaviest first.
+_Queue = list[tuple[float, int]]
 
 
 def grow(routes: Mapping[str, CallGraph], *, budget: int = NODE_BUDGET, smallest: float = SMALLEST_ESTIMATE) -> Tree:
@@ -89,61 +80,70 @@ def grow(routes: Mapping[str, CallGraph], *, budget: int = NODE_BUDGET, smallest
     At most ``budget`` nodes are drawn, those with the most time first (routes always), and no estimated node of less
     than ``smallest`` seconds. What is left out keeps its time in a node like ``(12 more functions)`` in its place.
     """
-    tree = Tree()
+    tree, places = Tree(), _Places()
     tree.add(Function("", 0, "(root)"), -1)
-    branches: dict[int, _Branch] = {}
-    queue: list[tuple[float, int]] = []
+    places.add(Flow.of(CallGraph({}, {})), 0, 0.0, 0)
+    queue: _Queue = []
     for label, graph in routes.items():
         flow = Flow.of(graph)
         node = tree.add(Function("", 0, label), 0)
-        branch = _Branch(flow, len(flow.functions), 1.0, "", node)
-        if flow.steps[branch.place]:
-            branches[node] = branch
-            heappush(queue, (-branch.weight(), node))
-    small = 0
-    # A branch with callees left may need one more node, for what is folded.
-    while queue and len(tree.functions) + len(queue) + small < budget:
-        _, parent = heappop(queue)
-        branch = branches[parent]
-        if branch.reason and branch.weight() < smallest:
-            small += 1
-            continue
-        _draw_next(tree, branches, queue, parent)
-    _fold(tree, branches, smallest)
+        places.add(flow, len(flow.functions), 1.0, node)
+        if flow.steps[-1]:
+            heappush(queue, (-flow.steps[-1][0].weight, node))
+    too_small: list[int] = []
+    # Each node with callees left may need one more, for those that are folded.
+    while queue and len(tree.functions) + len(queue) + len(too_small) < budget:
+        weight, node = queue[0]
+        if -weight < smallest and _estimated_below(tree, places, node):
+            heappop(queue)
+            too_small.append(node)
+        else:
+            _draw(tree, places, queue)
+    _fold(tree, places, [*too_small, *(node for _, node in queue)], smallest)
     return tree
 
 
-def _draw_next(tree: Tree, branches: dict[int, _Branch], queue: list[tuple[float, int]], parent: int) -> None:
-    branch = branches[parent]
-    flow = branch.flow
-    row = flow.steps[branch.place]
-    step = row[branch.drawn]
-    reason = step.reason or branch.reason
-    node = tree.add(flow.functions[step.callee], parent, branch.fraction * step.self_time, reason)
-    branch.drawn += 1
-    if branch.drawn == len(row):
-        del branches[parent]
+def _estimated_below(tree: Tree, places: _Places, node: int) -> str:
+    return places.flows[node].below[places.places[node]] or tree.reasons[node]
+
+
+def _draw(tree: Tree, places: _Places, queue: _Queue) -> None:
+    """Draw the next callee of the first node in ``queue``; queue what is left of the node and what the callee calls."""
+    parent = queue[0][1]
+    flow, fraction, drawn = places.flows[parent], places.fractions[parent], places.drawn[parent]
+    steps = flow.steps[places.places[parent]]
+    callee, self_time, share, _, reason = steps[drawn]
+    drawn += 1
+    places.drawn[parent] = drawn
+    if drawn == len(steps):
+        heappop(queue)
     else:
-        heappush(queue, (-branch.weight(), parent))
-    fraction = branch.fraction * step.share
-    if fraction and flow.steps[step.callee]:
-        child = _Branch(flow, step.callee, fraction, flow.below[step.callee] or reason, branch.route)
-        branches[node] = child
-        heappush(queue, (-child.weight(), node))
+        heapreplace(queue, (-fraction * steps[drawn].weight, parent))
+    reason = reason or _estimated_below(tree, places, parent)
+    node = tree.add(flow.functions[callee], parent, fraction * self_time, reason)
+    fraction *= share
+    places.add(flow, callee, fraction, places.routes[parent])
+    below = flow.steps[callee]
+    if fraction and below:
+        heappush(queue, (-fraction * below[0].weight, node))
 
 
-def _fold(tree: Tree, branches: Mapping[int, _Branch], smallest: float) -> None:
+def _fold(tree: Tree, places: _Places, nodes: Iterable[int], smallest: float) -> None:
     """Give the time of what was not drawn to one node per caller, or one per route where it is too small to see."""
     crumbs: dict[int, float] = {}
-    for parent, branch in branches.items():
-        time = branch.rest()
+    names: dict[int, Function] = {}
+    for node in nodes:
+        flow, place, drawn, route = places.flows[node], places.places[node], places.drawn[node], places.routes[node]
+        time = places.fractions[node] * flow.rest[place][drawn]
         if time < smallest:
-            crumbs[branch.route] = crumbs.get(branch.route, 0.0) + time
+            crumbs[route] = crumbs.get(route, 0.0) + time
             continue
-        left = len(branch.flow.steps[branch.place]) - branch.drawn
-        name = f"({left} more functions)" if left > 1 else "(1 more function)"
-        tree.add(Function("", 0, name), parent, time, "folded: too many paths to draw; includes all that these call")
+        left = len(flow.steps[place]) - drawn
+        if left not in names:
+            names[left] = Function("", 0, f"({left} more functions)" if left > 1 else "(1 more function)")
+        reason = "folded: on too many paths to draw; includes all that these functions call"
+        tree.add(names[left], node, time, reason)
         tree.folded += 1
     for route, time in crumbs.items():
-        crumb = Function("", 0, "(calls too short to place)")
-        tree.add(crumb, route, time, "folded: calls of less than a microsecond each, below many functions")
+        reason = "folded: calls of less than a microsecond each, below many functions"
+        tree.add(Function("", 0, "(calls too short to place)"), route, time, reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ..model import SessionRecording
-from ._chrome import Profile, write_profile
+from ._chrome import Profile, families, write_profile
 from ._collected import call_graphs, notes
 from ._tree import Tree, grow
 
@@ -20,30 +20,35 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
     Times are the sums over all requests, threads and workers, so they may exceed the duration of the session.
     """
     tree = grow(call_graphs(recording).routes)
-    write_profile(_laid_out(tree, recording), out)
-
-
-def _laid_out(tree: Tree, recording: SessionRecording) -> Profile:
-    """Return the tree with a sample for each node that has time of its own, rounded so that errors do not add up."""
-    samples: list[int] = []
-    times: list[int] = []
-    clock = 0.0
-    for node in tree.preorder():
-        begin = round(clock * 1e6)
-        clock += tree.self_times[node]
-        if round(clock * 1e6) > begin:
-            samples.append(node)
-            times.append(begin)
-    times.append(round(clock * 1e6))
     remarks = ["samples stand in no order of time: the recording knows how long each call took, not when"]
     if tree.folded:
-        remarks.append(f"{tree.folded} nodes stand for calls that were too many to draw; see their deoptReason")
-    return Profile(
-        tree.functions,
-        tree.parents,
-        tree.reasons,
-        samples,
-        times,
-        round(recording.session.started * 1e6),
-        [*remarks, *notes(recording)],
+        remarks.append(f"{tree.folded} nodes stand for calls on too many paths to draw; see their deoptReason")
+    samples, times = _laid_out(tree)
+    write_profile(
+        Profile(tree.functions, tree.parents, tree.reasons, samples, times, [*remarks, *notes(recording)]), out
     )
+
+
+def _laid_out(tree: Tree) -> tuple[list[int], list[int]]:
+    """Return the nodes that have time of their own, callers first, and when each begins, in microseconds.
+
+    The sums are rounded, not the times, so that errors do not add up.
+    """
+    eldest, younger = families(tree.parents)
+    samples: list[int] = []
+    times: list[int] = []
+    seconds, begin = 0.0, 0
+    waiting = [0]
+    while waiting:
+        node = waiting.pop()
+        if younger[node]:
+            waiting.append(younger[node])
+        if eldest[node]:
+            waiting.append(eldest[node])
+        seconds += tree.self_times[node]
+        end = round(seconds * 1e6)
+        if end > begin:
+            samples.append(node)
+            times.append(begin)
+            begin = end
+    return samples, [*times, begin]

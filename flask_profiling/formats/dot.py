@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from ..errors import Unavailable
-from ..model import SessionRecording
+from ..model import Function, SessionRecording
 from ._collected import call_graphs
 from ._labels import ModuleNames
-from .pstats import Statistics, statistics
 
 _LONGEST_NAME = 200
 
@@ -18,23 +17,21 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
 
     Functions below 0.5 % and calls below 0.1 % of the time are left out.
     """
-    out.write(_source(statistics(call_graphs(recording).total())).encode("utf-8"))
-
-
-def _source(rows: Statistics) -> str:
     try:
         from . import _gprof2dot
     except ImportError as error:
         raise Unavailable(
             "the call graph needs the package 'gprof2dot', which is not installed; run: pip install gprof2dot"
         ) from error
-    modules = ModuleNames({file for file, _, _ in rows})
+    graph = call_graphs(recording).total()
+    modules = ModuleNames({function.file for function in graph.functions})
 
-    def label(file: str, line: int, name: str) -> str:
-        module = modules.of(file)
-        return _harmless(f"{module}:{line}:{name}" if module else name)
+    def label(function: Function) -> str:
+        module = modules.of(function.file)
+        return _harmless(f"{module}:{function.line}:{function.name}" if module else function.name)
 
-    return _gprof2dot.digraph(rows, label, tooltip=lambda file: f"in {_harmless(file)}")
+    source = _gprof2dot.digraph(graph, label, tooltip=lambda function: f"in {_harmless(function.file)}")
+    out.write(source.encode("utf-8"))
 
 
 def _harmless(name: str) -> str:
