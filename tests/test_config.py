@@ -268,7 +268,7 @@ def test_all_mistakes_are_in_one_message() -> None:
     assert message.startswith("profiling cannot start; correct 4 settings:\n")
     assert "PROFILING_HEAP is 'maybe' in app.config" in message
     assert "PROFILING_CPU is 'x' in app.config" in message
-    assert "PROFILING_MAX_BYTES is 'lots' in environment" in message
+    assert "PROFILING_MAX_BYTES is 'lots' in the environment" in message
     assert "'PROFILING_CPUU' in app.config is not a setting; did you mean PROFILING_CPU?" in message
 
 
@@ -300,7 +300,7 @@ def test_a_secret_is_not_in_the_repr_of_config() -> None:
 
 
 def test_allowed_hosts_need_a_token() -> None:
-    assert "PROFILING_TOKEN is '' in default; it must be set where PROFILING_ALLOWED_HOSTS is" in mistake(
+    assert "PROFILING_TOKEN is '' by default; it must be set where PROFILING_ALLOWED_HOSTS is" in mistake(
         {"PROFILING_ALLOWED_HOSTS": "staging.example"}
     )
     assert load({"PROFILING_ALLOWED_HOSTS": "staging.example", "PROFILING_TOKEN": "t"}, {}).token == "t"
@@ -310,9 +310,24 @@ def test_a_token_of_white_space_is_no_token() -> None:
     assert "PROFILING_TOKEN" in mistake({"PROFILING_ALLOWED_HOSTS": "staging.example", "PROFILING_TOKEN": "  "})
 
 
-def test_an_unknown_name_is_a_mistake_in_both_sources() -> None:
-    assert "did you mean PROFILING_OUTPUT_DIR?" in mistake({}, {"PROFILING_OUTPUTDIR": "x"})
-    assert "'PROFILING_ZZZZZ' in the environment is not a setting; remove it" in mistake({}, {"PROFILING_ZZZZZ": "1"})
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("OUTPUTDIR", "OUTPUT_DIR"),
+        ("ENABLE", "ENABLED"),
+        ("CPUS", "CPU"),
+        ("TOKENS", "TOKEN"),
+        ("ALLOWED_HOST", "ALLOWED_HOSTS"),
+    ],
+)
+def test_a_misspelt_name_is_a_mistake_in_both_sources(name: str, near: str) -> None:
+    for message in (mistake({f"PROFILING_{name}": "x"}), mistake({}, {f"PROFILING_{name}": "x"})):
+        assert f"did you mean PROFILING_{near}?" in message
+
+
+def test_another_unknown_name_is_a_mistake_in_app_config_alone() -> None:
+    assert "'PROFILING_ZZZZZ' in app.config is not a setting; remove it" in mistake({"PROFILING_ZZZZZ": "1"})
+    assert load({}, {"PROFILING_ZZZZZ": "1", "PROFILING_TEST_REQUIRE_ALL": "1"}) == DEFAULTS
 
 
 def test_names_of_the_command_line_and_of_others_are_left_alone() -> None:

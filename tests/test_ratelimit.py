@@ -309,6 +309,22 @@ def test_a_failing_storage_of_the_apps_limiter_lets_requests_pass(caplog: pytest
     ]
 
 
+def test_a_storage_that_fails_after_counting_leaves_a_guess_of_the_time_to_wait() -> None:
+    app, limiter = app_with_limiter()
+    client = limited(app, HOST)
+
+    class HalfBroken:
+        def hit(self, *args: object, **named: object) -> bool:
+            return False
+
+        def get_window_stats(self, *args: object) -> tuple[float, int]:
+            raise ConnectionError
+
+    limiter._limiter = HalfBroken()  # type: ignore[assignment]  # there is no public way to a storage that fails
+    refused = client.post("/start")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+
+
 # -- storages ----------------------------------------------------------------------------------------------------------
 
 

@@ -644,14 +644,14 @@ def test_an_http_error_of_the_app_before_our_view_is_json_too() -> None:
 
     @app.before_request
     def log_in() -> None:
-        raise Unauthorized_("Basic realm=x")
+        raise Teapot
 
     status, code, message = error_of(app.test_client().get(f"{PREFIX}/status"))
     assert (status, code) == (418, "i'm_a_teapot")
     assert "the app refused" in message
 
 
-class Unauthorized_(HTTPException):
+class Teapot(HTTPException):
     code = 418
 
 
@@ -677,6 +677,16 @@ def test_an_answer_that_the_app_gives_before_our_view_is_given() -> None:
         abort(Response("elsewhere", 302, {"Location": "/login"}))
 
     assert app.test_client().get(f"{PREFIX}/status").headers["Location"] == "/login"
+
+
+def test_an_error_of_the_app_that_carries_its_own_answer_is_given_as_it_is() -> None:
+    app = make_app()
+
+    @app.before_request
+    def refuse() -> None:
+        raise Teapot(response=Response("the app's own words", 418))
+
+    assert app.test_client().get(f"{PREFIX}/status").get_data(as_text=True) == "the app's own words"
 
 
 def test_an_exception_of_the_app_before_our_view_is_the_apps() -> None:

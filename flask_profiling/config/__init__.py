@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError
@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 flag = reading.flag
+
+_WHERE = {"app.config": "in app.config", "environment": "in the environment", "default": "by default"}
+_LIKENESS = 0.75
 
 # key -> a closer look at the parsed text that this room cannot take itself; raises ValueError
 Checks = Mapping[str, Callable[[str], object]]
@@ -56,16 +59,17 @@ def load(config: Mapping[str, object], environ: Mapping[str, str], *, checks: Ch
     """Make the Config; ``app.config`` wins over the environment, value by value.
 
     None in ``app.config`` counts as not set, and so does an empty environment variable (in a switch it is false).
-    Raises ConfigurationError with all mistakes at once, those that ``checks`` find among them.
+    Raises ConfigurationError with all mistakes at once, those that ``checks`` find among them. A name that is no
+    setting is a mistake in ``app.config``; in the environment, which is everybody's, only where it resembles one.
     """
     judged = _judged(config, environ, checks or {})
     mistakes = [
-        f"{row.setting.key} is {row.setting.shown(row.found)} in {row.source}; {row.problem}, "
+        f"{row.setting.key} is {row.setting.shown(row.found)} {_WHERE[row.source]}; {row.problem}, "
         f"for example {row.setting.key}={row.setting.example}"
         for row in judged
         if row.problem
     ]
-    mistakes += _unknown("app.config", config) + _unknown("the environment", environ)
+    mistakes += [*_unknown("app.config", config), *_unknown("environment", environ)]
     if mistakes:
         number = "one setting" if len(mistakes) == 1 else f"{len(mistakes)} settings"
         raise ConfigurationError("\n  ".join([f"profiling cannot start; correct {number}:", *mistakes]))
@@ -115,13 +119,13 @@ def _plain(shown: str) -> str:
     return shown
 
 
-def _unknown(source: str, names: Mapping[str, object]) -> list[str]:
+def _unknown(source: str, names: Mapping[str, object]) -> Iterator[str]:
     known = {setting.key.removeprefix(PREFIX): setting.key for setting in SETTINGS}
-    mistakes = []
     for name in names:
         if not isinstance(name, str) or not name.startswith(PREFIX) or name in {*known.values(), *CLI_VARIABLES}:
             continue
-        near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
-        advice = f"did you mean {known[near[0]]}?" if near else "remove it (`flask profiling config` lists them all)"
-        mistakes.append(f"{reading.shown(name)} in {source} is not a setting; {advice}")
-    return mistakes
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_LIKENESS)
+        if near:
+            yield f"{reading.shown(name)} {_WHERE[source]} is not a setting; did you mean {known[near[0]]}?"
+        elif source == "app.config":
+            yield f"{reading.shown(name)} {_WHERE[source]} is not a setting; remove it"
