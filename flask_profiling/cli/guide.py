@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from . import profiling
+
 
 @click.command("help", short_help="Show this help, or one command's.")
 @click.argument("command", required=False)
@@ -15,13 +17,11 @@ def help_command(ctx: click.Context, command: str | None) -> None:
     Example:
       flask profiling help stop-session
     """
-    parent = ctx.parent
-    if parent is None or not isinstance(parent.command, click.Group):
-        raise click.UsageError("help belongs to the group; run: flask profiling help", ctx)
+    group = ctx.parent or ctx
     if command is None:
-        click.echo(parent.get_help())
+        click.echo(group.get_help())
         return
-    name, found, _ = parent.command.resolve_command(parent, [command])
-    if found is not None:
-        with found.make_context(name, [], parent=parent, resilient_parsing=True) as context:
+    name, found, _ = profiling.resolve_command(group, [command])
+    if found is not None:  # click's type allows it; an unknown name was refused above
+        with found.make_context(name, [], parent=group, resilient_parsing=True) as context:
             click.echo(found.get_help(context))

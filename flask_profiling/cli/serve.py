@@ -50,7 +50,7 @@ def start(ctx: click.Context, /, **run_options: object) -> None:
 def dev(ctx: click.Context, /, **run_options: object) -> None:
     """Serve the app with profiling, the reloader and the debugger on.
 
-    A reload ends a running session.
+    A reload stops a running session and writes its files.
 
     \b
     Example:

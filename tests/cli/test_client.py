@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 
@@ -161,6 +163,24 @@ def test_a_host_that_does_not_exist_is_not_reachable(host: str) -> None:
     with pytest.raises(Failure, match="is not known; check --url") as caught:
         ask(Target.parse(f"http://{host}:1"), "GET", "/status", fields=())
     assert caught.value.exit_status == UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "took no connection within 5 s"),
+        (OSError(113, "No route to host"), r"cannot be reached \(OSError\)"),
+    ],
+)
+def test_a_connection_that_fails_otherwise_is_explained(error: OSError, said: str) -> None:
+    assert re.search(said, client._no_connection(Target.parse("http://127.0.0.1"), error))
+
+
+def test_a_certificate_that_is_not_trusted_is_explained() -> None:
+    error = ssl.SSLCertVerificationError()
+    error.verify_message = "self-signed certificate"
+    said = client._no_connection(Target.parse("https://127.0.0.1"), error)
+    assert "is not trusted (self-signed certificate); name its authority's file in SSL_CERT_FILE" in said
 
 
 RawServer = Callable[[Callable[[socket.socket], None]], str]

@@ -173,6 +173,13 @@ def test_clean_asks_first(terminal: OpenTerminal, fake: FakeServer, keys: str, s
     assert termios.tcgetattr(shown.slave) == shown.modes
 
 
+def test_clean_asks_nothing_where_there_is_nothing(terminal: OpenTerminal, fake: FakeServer) -> None:
+    fake.on("GET /reports", {"reports": []})
+    shown = terminal("clean", "--url", fake.url)
+    assert shown.wait() == 0
+    assert "There is nothing to delete." in shown.seen
+
+
 def test_errors_are_wrapped_to_80_columns(terminal: OpenTerminal, fake: FakeServer) -> None:
     shown = terminal("start-session", "--url", fake.url)
     assert shown.wait() == 1
