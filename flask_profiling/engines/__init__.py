@@ -30,6 +30,7 @@ class EngineOptions:
     allocation_frames: int = 0
     heap_values: str = "redacted"
     app_paths: tuple[str, ...] = ()
+    scope: str = "app"
     write_heap: Callable[[Iterable[object], BinaryIO], None] | None = None
 
 
@@ -72,6 +73,7 @@ class RequestEngine(Protocol):
 # engine name -> "module:factory"; factory(options: EngineOptions) -> Engine imports nothing optional before start()
 ENGINES: dict[str, str] = {
     "cprofile": "flask_profiling.engines.cprofile:CProfileEngine",
+    "calltree": "flask_profiling.engines.calltree:CallTreeEngine",
 }
 
 

@@ -18,6 +18,7 @@ from .session import (
     WorkerId,
     merge_recordings,
 )
+from .tree import CallTree, Track, TreeBuilder
 
 __all__ = [
     "DATA_KINDS",
@@ -26,6 +27,7 @@ __all__ = [
     "Artifact",
     "CallGraph",
     "CallGraphs",
+    "CallTree",
     "Cost",
     "Data",
     "Function",
@@ -35,6 +37,8 @@ __all__ = [
     "Session",
     "SessionOptions",
     "SessionRecording",
+    "Track",
+    "TreeBuilder",
     "WorkerId",
     "bucket_of",
     "merge_recordings",

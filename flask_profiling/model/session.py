@@ -11,6 +11,7 @@ from ..errors import DamagedData
 from . import _json
 from .graph import CallGraphs
 from .requests import RouteTimes
+from .tree import CallTree
 
 # Bumped when a part or a stored recording changes in a way that older code cannot read.
 RECORDING_VERSION = 1
@@ -28,7 +29,7 @@ class Data(Protocol):
 
 
 # kind -> class with from_json() and merged_with()
-DATA_KINDS: dict[str, type[CallGraphs]] = {"callgraphs": CallGraphs}
+DATA_KINDS: dict[str, type[CallGraphs] | type[CallTree]] = {"callgraphs": CallGraphs, "calltree": CallTree}
 
 
 @dataclass(frozen=True, slots=True)

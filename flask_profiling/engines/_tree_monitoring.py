@@ -1,0 +1,236 @@
+"""Calls for recorders on CPython 3.12 and later: ``sys.monitoring``, with library code switched off after its first call."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from typing import Any
+
+from ..errors import EngineBusy
+from ._appcode import is_own_code
+from ._recorder import Recorder
+
+if sys.version_info >= (3, 12):
+    from sys import monitoring
+
+    _EVENTS = monitoring.events
+    _DISABLE = monitoring.DISABLE
+
+# Ids 0 to 2 and 5 have names in the documentation of sys.monitoring, and belong to other kinds of tools.
+_TOOL_IDS = (3, 4)
+_NAME = "flask_profiling"
+_NO_ENTRIES_NOTE = "Only one monitoring tool was free: library functions are not shown, their time is that of their caller."
+
+
+class MonitoringHooks:
+    """Two tools: one for the application's functions, one for library functions that the application calls.
+
+    The first hears of every function once and switches library locations off. Calls made by application code tell which
+    library functions are entered from there; the second tool is switched on for those alone.
+    """
+
+    def __init__(
+        self, current: threading.local, is_application: Callable[[CodeType], bool], *, everything: bool
+    ) -> None:
+        self._current = current
+        self._is_application = is_application
+        self._everything = everything
+        self._tool: int | None = None
+        self._entry_tool: int | None = None
+        self._seen: dict[int, CodeType] = {}
+        self._entries: dict[int, CodeType] = {}
+
+    def start(self) -> None:
+        """Take the tools and switch their events on."""
+        free = [tool for tool in _TOOL_IDS if monitoring.get_tool(tool) is None]
+        if not free:
+            names = " and ".join(str(monitoring.get_tool(tool)) for tool in _TOOL_IDS)
+            raise EngineBusy(f"all tool ids of sys.monitoring are in use (by {names}); stop one of these tools")
+        self._tool = free[0]
+        monitoring.use_tool_id(self._tool, _NAME)
+        try:
+            if len(free) > 1 and not self._everything:
+                monitoring.use_tool_id(free[1], f"{_NAME} (library)")
+                self._entry_tool = free[1]
+            self._listen()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _listen(self) -> None:
+        tool, entry = self._tool, self._entry_tool
+        assert tool is not None
+        started = self._all_started if self._everything else self._started
+        ended = self._all_ended if self._everything else self._ended
+        callbacks: dict[int, Callable[..., object]] = {
+            _EVENTS.PY_START: started,
+            _EVENTS.PY_RESUME: started,
+            _EVENTS.PY_THROW: self._thrown,
+            _EVENTS.PY_RETURN: ended,
+            _EVENTS.PY_YIELD: ended,
+            _EVENTS.PY_UNWIND: self._unwound,
+        }
+        if entry is not None:
+            monitoring.register_callback(tool, _EVENTS.CALL, self._called)
+            for event in (_EVENTS.PY_START, _EVENTS.PY_RESUME):
+                monitoring.register_callback(entry, event, self._entered)
+            for event in (_EVENTS.PY_RETURN, _EVENTS.PY_YIELD):
+                monitoring.register_callback(entry, event, self._left)
+        for event, callback in callbacks.items():
+            monitoring.register_callback(tool, event, callback)
+        monitoring.set_events(tool, sum(callbacks))
+
+    def enter(self, recorder: Recorder) -> bool:
+        """Feed the calling thread's calls to ``recorder``."""
+        self._current.recorder = recorder
+        return True
+
+    def leave(self) -> None:
+        """Feed them to nobody."""
+        self._current.recorder = None
+
+    def stop(self) -> tuple[str, ...]:
+        """Switch all events off and give the tools back."""
+        had_entries = self._entry_tool is not None or self._everything
+        for tool, codes in ((self._tool, self._seen), (self._entry_tool, self._entries)):
+            if tool is None or monitoring.get_tool(tool) is None:
+                continue
+            # Off and on again is also what makes the next session see locations that this one switched off.
+            monitoring.set_events(tool, 0)
+            for code in list(codes.values()):
+                monitoring.set_local_events(tool, code, 0)
+            for event in (*_CALLBACK_EVENTS,):
+                monitoring.register_callback(tool, event, None)
+            monitoring.free_tool_id(tool)
+        self._tool = self._entry_tool = None
+        return () if had_entries else (_NO_ENTRIES_NOTE,)
+
+    # -- application code ----------------------------------------------------------------------------------------------
+
+    def _started(self, code: CodeType, offset: int) -> object:
+        if not self._is_application(code):
+            return _DISABLE
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if recorder is None:
+            return None
+        if id(code) not in self._seen:
+            self._seen[id(code)] = code
+            if self._entry_tool is not None and self._tool is not None:
+                monitoring.set_local_events(self._tool, code, _EVENTS.CALL)
+        recorder.push(code)
+        return None
+
+    def _ended(self, code: CodeType, offset: int, value: object) -> object:
+        if not self._is_application(code):
+            return _DISABLE
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if recorder is not None:
+            recorder.pop(code)
+        return None
+
+    def _thrown(self, code: CodeType, offset: int, exception: BaseException) -> None:
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if recorder is not None and (self._everything or self._is_application(code)):
+            recorder.push(code)
+
+    def _unwound(self, code: CodeType, offset: int, exception: BaseException) -> None:
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if recorder is None:
+            return
+        if self._everything or self._is_application(code):
+            recorder.pop(code)
+        elif recorder.entries and recorder.entries[-1] == id(sys._getframe(1)):
+            recorder.entries.pop()
+            recorder.pop(code)
+
+    # -- library functions that application code calls -----------------------------------------------------------------
+
+    def _called(self, code: CodeType, offset: int, function: object, argument: object) -> object:
+        kind = type(function)
+        if kind is BuiltinFunctionType:
+            return _DISABLE
+        for target in _targets(function, kind):
+            if id(target) not in self._entries and not self._is_application(target) and not is_own_code(target):
+                self._entries[id(target)] = target
+                if self._entry_tool is not None:
+                    monitoring.set_local_events(
+                        self._entry_tool,
+                        target,
+                        _EVENTS.PY_START | _EVENTS.PY_RESUME | _EVENTS.PY_RETURN | _EVENTS.PY_YIELD,
+                    )
+        return None
+
+    def _entered(self, code: CodeType, offset: int) -> None:
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if recorder is None:
+            return
+        top = recorder.top.code
+        frame = sys._getframe(1)
+        caller = frame.f_back
+        if top is None or caller is None or caller.f_code is not top or not self._is_application(top):
+            return
+        recorder.entries.append(id(frame))
+        recorder.push(code)
+
+    def _left(self, code: CodeType, offset: int, value: object) -> None:
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if recorder is None or not recorder.entries or recorder.entries[-1] != id(sys._getframe(1)):
+            return
+        recorder.entries.pop()
+        recorder.pop(code)
+
+    # -- all code ------------------------------------------------------------------------------------------------------
+
+    def _all_started(self, code: CodeType, offset: int) -> object:
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if recorder is None:
+            return None
+        if is_own_code(code):
+            return _DISABLE
+        recorder.push(code)
+        return None
+
+    def _all_ended(self, code: CodeType, offset: int, value: object) -> None:
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if recorder is not None:
+            recorder.pop(code)
+
+
+if sys.version_info >= (3, 12):
+    _CALLBACK_EVENTS = (
+        _EVENTS.PY_START,
+        _EVENTS.PY_RESUME,
+        _EVENTS.PY_THROW,
+        _EVENTS.PY_RETURN,
+        _EVENTS.PY_YIELD,
+        _EVENTS.PY_UNWIND,
+        _EVENTS.CALL,
+    )
+
+
+def _targets(function: Any, kind: type) -> list[CodeType]:
+    """Return the code that calling ``function`` runs, as far as it is Python; no code of the user's is run to find out."""
+    if kind is FunctionType:
+        return [function.__code__]
+    if kind is MethodType:
+        inner = function.__func__
+        return [inner.__code__] if type(inner) is FunctionType else []
+    if kind is type:
+        return [
+            member.__code__
+            for name in ("__new__", "__init__")
+            if type(member := _class_member(function, name)) is FunctionType
+        ]
+    member = _class_member(kind, "__call__")
+    return [member.__code__] if type(member) is FunctionType else []
+
+
+def _class_member(kind: type, name: str) -> Any:
+    for base in type.__dict__["__mro__"].__get__(kind):
+        members = type.__dict__["__dict__"].__get__(base)
+        if name in members:
+            member = members[name]
+            return member.__func__ if type(member) is staticmethod else member
+    return None

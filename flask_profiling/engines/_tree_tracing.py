@@ -1,0 +1,141 @@
+"""Calls for recorders on CPython 3.10 and 3.11: the trace hook (application code) or the profile hook (all code)."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
+
+from ..errors import EngineBusy
+from ._recorder import Recorder
+
+_BUSY = "{tool} is set (a debugger, coverage or another profiler runs); stop that, or choose PROFILING_CPU=cprofile"
+
+LocalTrace = Callable[[FrameType, str, object], Any]
+
+
+class _OwnHooks:
+    """What the two kinds share: a hook per thread, and the recorder of each thread (or greenlet)."""
+
+    name = ""
+
+    def __init__(self, current: threading.local) -> None:
+        self._current = current
+        self._live = False
+        # Where threads are greenlets, the hook belongs to all greenlets of the thread.
+        self._shared = type(current).__module__ != "_thread"
+
+    def start(self) -> None:
+        """Refuse where somebody else has the hook; nothing is set until a request begins."""
+        if self._get() is not None or self._inherited() is not None:
+            raise EngineBusy(_BUSY.format(tool=f"sys.{self.name}"))
+        self._live = True
+
+    def enter(self, recorder: Recorder) -> bool:
+        """Set the hook in the calling thread, unless another tool has it there."""
+        if self._get() not in (None, self.hook):
+            return False
+        self._current.recorder = recorder
+        self._set(self.hook)
+        return True
+
+    def leave(self) -> None:
+        """Take the hook away, if it is still ours and ours alone."""
+        if not self._shared and self._get() == self.hook:
+            self._set(None)
+        self._current.recorder = None
+
+    def stop(self) -> tuple[str, ...]:
+        """Let hooks in other threads remove themselves at their next event; only the owner may remove one."""
+        self._live = False
+        if self._get() == self.hook:
+            self._set(None)
+        return ()
+
+    def hook(self, frame: FrameType, event: str, value: object) -> LocalTrace | None:
+        """Hear of a call."""
+        raise NotImplementedError
+
+    def _get(self) -> object:
+        raise NotImplementedError
+
+    def _set(self, hook: Any) -> None:
+        raise NotImplementedError
+
+    def _inherited(self) -> object:
+        raise NotImplementedError
+
+
+class TraceHooks(_OwnHooks):
+    """Application code, and the first library function called from it; library frames are not traced at all."""
+
+    name = "settrace"
+
+    def __init__(self, current: threading.local, is_application: Callable[[CodeType], bool]) -> None:
+        super().__init__(current)
+        self._is_application = is_application
+
+    def hook(self, frame: FrameType, event: str, value: object) -> LocalTrace | None:
+        """Hear of a call; says whether its return is of interest."""
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if not self._live:
+            sys.settrace(None)
+            return None
+        if recorder is None:
+            return None
+        code = frame.f_code
+        if not self._is_application(code):
+            caller = frame.f_back
+            top = recorder.top.code
+            if caller is None or top is None or caller.f_code is not top or not self._is_application(top):
+                return None
+        frame.f_trace_lines = False
+        recorder.push(code)
+        return self._inside
+
+    def _inside(self, frame: FrameType, event: str, value: object) -> LocalTrace:
+        if event == "return" and self._live:
+            recorder: Recorder | None = getattr(self._current, "recorder", None)
+            if recorder is not None:
+                recorder.pop(frame.f_code)
+        return self._inside
+
+    def _get(self) -> object:
+        return sys.gettrace()
+
+    def _set(self, hook: Any) -> None:
+        sys.settrace(hook)
+
+    def _inherited(self) -> object:
+        return threading.gettrace()
+
+
+class ProfileHooks(_OwnHooks):
+    """Every Python function."""
+
+    name = "setprofile"
+
+    def hook(self, frame: FrameType, event: str, value: object) -> LocalTrace | None:
+        """Hear of a call or a return."""
+        if not self._live:
+            sys.setprofile(None)
+            return None
+        recorder: Recorder | None = getattr(self._current, "recorder", None)
+        if recorder is None:
+            return None
+        if event == "call":
+            recorder.push(frame.f_code)
+        elif event == "return":
+            recorder.pop(frame.f_code)
+        return None
+
+    def _get(self) -> object:
+        return sys.getprofile()
+
+    def _set(self, hook: Any) -> None:
+        sys.setprofile(hook)
+
+    def _inherited(self) -> object:
+        return threading.getprofile()

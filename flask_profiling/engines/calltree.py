@@ -1,0 +1,138 @@
+"""The ``calltree`` engine: every path that requests really took, exact counts, wall times and their order; writes nothing.
+
+In scope ``app`` the application's own functions are recorded, and of library code the first function called from them;
+the rest of the library costs next to nothing. Scope ``all`` records every Python function.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from typing import Protocol
+
+from ..errors import Unavailable
+from ..model import Recording
+from . import EngineOptions
+from ._appcode import application_code
+from ._recorder import Recorder, Recorders
+
+_log = logging.getLogger("flask_profiling")
+
+NOTES = (
+    "Generators and coroutines count one call each time they are resumed.",
+    "Time in functions written in C counts as self time of the Python function that called them.",
+)
+APP_NOTE = (
+    "Of library code only the first function called from application code is shown; a library's calls among its own "
+    "functions are inside it, and the framework around a view is self time of the route."
+)
+
+
+class Hooks(Protocol):
+    """How recorders learn of calls: one implementation per kind of Python."""
+
+    def start(self) -> None:
+        """Get ready; raises EngineBusy where another tool is in the way."""
+
+    def enter(self, recorder: Recorder) -> bool:
+        """Feed the calling thread's calls to ``recorder``; False where that thread cannot be watched."""
+
+    def leave(self) -> None:
+        """End what enter began, in the same thread."""
+
+    def stop(self) -> tuple[str, ...]:
+        """Put everything back; returns notes."""
+
+
+class CallTreeEngine:
+    """Records calling-context trees, per route."""
+
+    def __init__(self, options: EngineOptions, *, recorders: Recorders | None = None) -> None:
+        self.options = options
+        self._recorders = recorders or Recorders()
+        self._is_application = application_code(options.app_paths)
+        self._hooks: Hooks | None = None
+        # Late: where gevent has patched threads, this is local to greenlets.
+        self._current = threading.local()
+        self._running: dict[int, Recorder] = {}
+        self._left_out = 0
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin to collect; raises Unavailable without CPython or its GIL, EngineBusy where another tool is in the way."""
+        if sys.implementation.name != "cpython":
+            raise Unavailable("exact call trees need CPython; run the application with it, or choose another CPU engine")
+        if not getattr(sys, "_is_gil_enabled", lambda: True)():
+            raise Unavailable("exact call trees need the GIL; run with PYTHON_GIL=1, or choose another CPU engine")
+        hooks = self._picked_hooks()
+        hooks.start()
+        self._hooks = hooks
+
+    def enter(self, route: str) -> object:
+        """Begin to attribute what the calling thread does to ``route``; returns a token for :meth:`leave`."""
+        if self._stopped or self._hooks is None or getattr(self._current, "recorder", None) is not None:
+            return None
+        recorder = self._recorders.take(route)
+        recorder.begin()
+        self._running[id(recorder)] = recorder
+        if not self._hooks.enter(recorder):
+            self._left_out += 1
+            self._running.pop(id(recorder), None)
+            recorder.discard()
+            self._recorders.give_back(recorder)
+            return None
+        return recorder
+
+    def leave(self, token: object) -> None:
+        """End what :meth:`enter` began, in the same thread; harmless after :meth:`stop`."""
+        if not isinstance(token, Recorder) or self._hooks is None:
+            return
+        self._hooks.leave()
+        if self._running.pop(id(token), None) is not None:
+            token.end()
+            self._recorders.give_back(token)
+
+    def stop(self) -> Recording:
+        """End collecting, put everything back as it was and return the tree."""
+        self._stopped = True
+        notes = NOTES if self.options.scope == "all" else (*NOTES, APP_NOTE)
+        if self._hooks is not None:
+            notes += self._hooks.stop()
+        open_ones = list(self._running.values())
+        self._running.clear()
+        for recorder in open_ones:
+            recorder.end()
+        budget = self._recorders.budget
+        counted = {
+            "requests were still running at the stop: their open calls end there.": len(open_ones),
+            "requests are missing: another tool held the trace hook of their thread.": self._left_out,
+            "calls found no room for a path of their own: their time is that of the path above.": budget.dropped_calls,
+            "transitions found no room in the timeline, which ends early; counts and times are complete.": (
+                budget.dropped_transitions
+            ),
+        }
+        notes += tuple(f"{number} {sentence}" for sentence, number in counted.items() if number)
+        is_application = self._is_application
+        tree = self._recorders.tree(
+            scope=self.options.scope, worker=os.getpid(), is_library=lambda code: not is_application(code)
+        )
+        return Recording("calltree", tree, notes)
+
+    def abandon(self) -> None:
+        """In a forked child: put the hooks back, and keep nothing."""
+        self._stopped = True
+        if self._hooks is not None:
+            self._hooks.stop()
+        self._running.clear()
+
+    def _picked_hooks(self) -> Hooks:
+        everything = self.options.scope == "all"
+        if sys.version_info >= (3, 12):
+            from ._tree_monitoring import MonitoringHooks
+
+            return MonitoringHooks(self._current, self._is_application, everything=everything)
+        from ._tree_tracing import ProfileHooks, TraceHooks
+
+        return ProfileHooks(self._current) if everything else TraceHooks(self._current, self._is_application)
