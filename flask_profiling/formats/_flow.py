@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -22,14 +23,16 @@ class Step(NamedTuple):
     """One edge as seen from a node that has all calls of the caller.
 
     ``self_time`` seconds are the callee's own under this caller, ``share`` is the fraction of everything below the
-    callee that falls to this caller (0 for a call back into a cycle), ``weight`` the seconds of both together;
-    ``reason`` says why even the callee's own time is a guess (empty: it is not).
+    callee that falls to this caller (0 for a call back into a cycle), ``weight`` the seconds of both together, which is
+    to be ``total``, the seconds that were measured (NaN: nobody knows them); ``reason`` says why even the callee's own
+    time is a guess (empty: it is not).
     """
 
     callee: int
     self_time: float
     share: float
     weight: float
+    total: float
     reason: str
 
 
@@ -62,6 +65,7 @@ class Flow:
             if backward.issuperset(numbers):  # a cycle that nothing enters
                 edges.add(edges.outside, callee, 0, 0.0, 0.0)
         shares = _shares(costs, edges, backward)
+        _settle_entries(costs, edges, backward)
         names = (function.name for function in functions)
         below = [_why_below(name, numbers, backward) for name, numbers in zip(names, edges.incoming, strict=True)]
         steps = _steps(functions, edges, shares, backward, [*finished, edges.outside])
@@ -131,7 +135,8 @@ def _balance(costs: Sequence[Cost], edges: _Edges) -> None:
             for number in numbers:
                 self_times[number] *= scale
         if enters:
-            edges.add(edges.outside, place, max(calls, 0), max(own - explained, 0.0), plausible(cost.total_time))
+            total = plausible(cost.total_time) - sum([edges.totals[number] for number in numbers])
+            edges.add(edges.outside, place, max(calls, 0), max(own - explained, 0.0), max(total, 0.0))
 
 
 def _cut_cycles(edges: _Edges) -> tuple[list[int], set[int]]:
@@ -207,6 +212,22 @@ def _amounts(total_time: float, edges: _Edges, numbers: Sequence[int]) -> list[f
     return calls if any(calls) else [1.0] * len(numbers)
 
 
+def _settle_entries(costs: Sequence[Cost], edges: _Edges, backward: set[int]) -> None:
+    """Set what the calls from outside took in all, now that it is known which calls are recursive.
+
+    That is the rest of the callee's time, unless calls in circles count in it that also began elsewhere.
+    """
+    entries = edges.outgoing[edges.outside]
+    for number in entries:
+        callee = edges.callees[number]
+        others = [other for other in edges.incoming[callee] if other != number and edges.callers[other] != callee]
+        forward = [other for other in others if other not in backward]
+        if (forward and backward) or (others != forward and len(entries) > 1):
+            edges.totals[number] = math.nan
+        else:
+            edges.totals[number] = plausible(costs[callee].total_time) - sum([edges.totals[other] for other in forward])
+
+
 def _why_below(name: str, incoming: Sequence[int], backward: set[int]) -> str:
     if len(incoming) == 1:
         return ""
@@ -229,7 +250,8 @@ def _steps(
             reason = ""
             if number in backward:
                 reason = f"estimated: calls from within {functions[callee].name}, which counts what they call"
-            row.append(Step(callee, self_time, share, self_time + share * times_below[callee], reason))
+            weight = self_time + share * times_below[callee]
+            row.append(Step(callee, self_time, share, weight, edges.totals[number], reason))
         row.sort(key=_WEIGHT, reverse=True)
         times_below[place] = sum([step.weight for step in row])
         rows[place] = tuple(row)

@@ -23,6 +23,9 @@ NODE_BUDGET = 50_000
 # Seconds: a profile counts in microseconds, so an estimated node below one cannot show anything.
 SMALLEST_ESTIMATE = 1e-6
 
+# Seconds, and parts of a sum, by which sums of floats may differ.
+_TOLERANCE = 1e-7
+
 
 @dataclass(slots=True)
 class Tree:
@@ -52,7 +55,8 @@ class _Places:
     """Where each node of a tree stands in the flow of its route: columns, as thousands of small objects cost more.
 
     Node ``n`` runs function ``places[n]`` of ``flows[n]``; ``fractions[n]`` of what is below that function is this
-    node's; ``drawn[n]`` of its callees have nodes; ``routes[n]`` is the node of its route.
+    node's; ``drawn[n]`` of its callees have nodes; ``routes[n]`` is the node of its route; if the node is exact, it took
+    ``totals[n]`` seconds in all (NaN: nobody knows).
     """
 
     flows: list[Flow] = field(default_factory=list)
@@ -60,14 +64,16 @@ class _Places:
     fractions: list[float] = field(default_factory=list)
     drawn: list[int] = field(default_factory=list)
     routes: list[int] = field(default_factory=list)
+    totals: list[float] = field(default_factory=list)
 
-    def add(self, flow: Flow, place: int, fraction: float, route: int) -> None:
+    def add(self, flow: Flow, place: int, fraction: float, route: int, total: float) -> None:
         """Append the place of the node that was added last."""
         self.flows.append(flow)
         self.places.append(place)
         self.fractions.append(fraction)
         self.drawn.append(0)
         self.routes.append(route)
+        self.totals.append(total)
 
 
 # Nodes with callees left to draw, by the seconds of the next, the heaviest first.
@@ -82,17 +88,17 @@ def grow(routes: Mapping[str, CallGraph], *, budget: int = NODE_BUDGET, smallest
     """
     tree, places = Tree(), _Places()
     tree.add(Function("", 0, "(root)"), -1)
-    places.add(Flow.of(CallGraph({}, {})), 0, 0.0, 0)
+    places.add(Flow.of(CallGraph({}, {})), 0, 0.0, 0, 0.0)
     queue: _Queue = []
     for label, graph in routes.items():
         flow = Flow.of(graph)
         node = tree.add(Function("", 0, label), 0)
-        places.add(flow, len(flow.functions), 1.0, node)
+        places.add(flow, len(flow.functions), 1.0, node, flow.rest[-1][0] if flow.steps[-1] else 0.0)
         if flow.steps[-1]:
             heappush(queue, (-flow.steps[-1][0].weight, node))
     too_small: list[int] = []
-    # Each node with callees left may need one more, for those that are folded.
-    while queue and len(tree.functions) + len(queue) + len(too_small) < budget:
+    # Each node with callees left, also the one that is drawn next, may need one more for those that are folded.
+    while queue and len(tree.functions) + len(queue) + len(too_small) + 2 <= budget:
         weight, node = queue[0]
         if -weight < smallest and _estimated_below(tree, places, node):
             heappop(queue)
@@ -100,6 +106,7 @@ def grow(routes: Mapping[str, CallGraph], *, budget: int = NODE_BUDGET, smallest
         else:
             _draw(tree, places, queue)
     _fold(tree, places, [*too_small, *(node for _, node in queue)], smallest)
+    _mark_totals(tree, places)
     return tree
 
 
@@ -112,7 +119,7 @@ def _draw(tree: Tree, places: _Places, queue: _Queue) -> None:
     parent = queue[0][1]
     flow, fraction, drawn = places.flows[parent], places.fractions[parent], places.drawn[parent]
     steps = flow.steps[places.places[parent]]
-    callee, self_time, share, _, reason = steps[drawn]
+    callee, self_time, share, _, total, reason = steps[drawn]
     drawn += 1
     places.drawn[parent] = drawn
     if drawn == len(steps):
@@ -122,7 +129,7 @@ def _draw(tree: Tree, places: _Places, queue: _Queue) -> None:
     reason = reason or _estimated_below(tree, places, parent)
     node = tree.add(flow.functions[callee], parent, fraction * self_time, reason)
     fraction *= share
-    places.add(flow, callee, fraction, places.routes[parent])
+    places.add(flow, callee, fraction, places.routes[parent], total)
     below = flow.steps[callee]
     if fraction and below:
         heappush(queue, (-fraction * below[0].weight, node))
@@ -147,3 +154,19 @@ def _fold(tree: Tree, places: _Places, nodes: Iterable[int], smallest: float) ->
     for route, time in crumbs.items():
         reason = "folded: calls of less than a microsecond each, below many functions"
         tree.add(Function("", 0, "(calls too short to place)"), route, time, reason)
+
+
+def _mark_totals(tree: Tree, places: _Places) -> None:
+    """Say so at nodes whose own time is exact and whose total is not what was measured.
+
+    That happens above cycles that are entered in several places, because cutting them moves time between the entries.
+    """
+    sums = list(tree.self_times)
+    for node in range(len(sums) - 1, 0, -1):
+        sums[tree.parents[node]] += sums[node]
+    for node in range(1, len(places.totals)):
+        measured = places.totals[node]
+        if tree.reasons[node] or abs(sums[node] - measured) <= _TOLERANCE * (1.0 + measured):
+            continue
+        total = f"took {measured * 1000:.3f} ms in all" if measured == measured else "may have taken more or less in all"
+        tree.reasons[node] = f"estimated below: it {total}, but functions below it call each other in circles"
