@@ -160,7 +160,7 @@ class Store:
                     deleted += 1
                     sessions.add(artifact.session_id)
             except StorageFailed as error:
-                failure = failure or error
+                failure = error
         if failure is not None:
             sentence = f"{deleted} reports were deleted, others were not: {failure.message}"
             raise failure.__class__(sentence) from failure

@@ -197,12 +197,12 @@ class PrivateDirectory:
         """
         swept = 0
         with self._failures("cannot be swept"), suppress(FileNotFoundError), self._opened() as held:
-            for name in filter(_TEMPORARY.fullmatch, held.names()):
+            for temporary in filter(None, map(_TEMPORARY.fullmatch, held.names())):
                 with suppress(FileNotFoundError):
-                    status = held.stat(name)
-                    over = now - status.st_mtime > _STALE_AFTER or _writer_died(name)
+                    status = held.stat(temporary[0])
+                    over = now - status.st_mtime > _STALE_AFTER or _writer_died(temporary)
                     if over and stat.S_ISREG(status.st_mode):
-                        held.unlink(name)
+                        held.unlink(temporary[0])
                         swept += 1
         return swept
 
@@ -288,9 +288,8 @@ class PrivateDirectory:
 
     def _settle(self, descriptor: int) -> os.stat_result:
         """Make a file private and see it on the disk; returns its status."""
-        status = self.system.fstat(descriptor)
-        if has_owners(self.system) and stat.S_IMODE(status.st_mode) != 0o600:
-            # An odd umask took our own rights, or its maker gave some to others.
+        if has_owners(self.system):
+            # An odd umask may have taken our own rights, or its maker given some to others.
             self.system.fchmod(descriptor, 0o600)
         self.system.fsync(descriptor)
         return self.system.fstat(descriptor)
@@ -314,9 +313,7 @@ def _is_empty(held: Held) -> bool:
     return _PLACEHOLDERS.issuperset(held.names())
 
 
-def _writer_died(temporary: str) -> bool:
+def _writer_died(temporary: re.Match[str]) -> bool:
     """Tell whether the process that a temporary name stands for is gone; one in another pid space may live."""
-    match = _TEMPORARY.fullmatch(temporary)
-    if match is None or match[1] != process_space():
-        return False
-    return not pid_alive(int(match[2]), int(match[3]))
+    space, pid, started = temporary.groups()
+    return space == process_space() and not pid_alive(int(pid), int(started))

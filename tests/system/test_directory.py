@@ -15,7 +15,7 @@ import pytest
 
 from flask_profiling.errors import DamagedData, DiskFull, StorageFailed, Unavailable
 from flask_profiling.system import PrivateDirectory
-from tests.faults import OtherSystem, open_descriptors, tree, without_descriptors
+from tests.faults import FailingSystem, OtherSystem, open_descriptors, tree, without_descriptors
 
 HOSTILE_NAMES = ["", ".", "..", "a/b", "../a", "/etc/passwd", "a\0b"]
 
@@ -192,6 +192,16 @@ class TestPrepare:
             "a link or a file stands where a directory should be; remove it, or choose another PROFILING_OUTPUT_DIR"
         )
 
+    def test_directory_below_is_shown_by_the_name_of_the_root(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        below = PrivateDirectory(Path("profiling")).child("a").child("b")
+        below.path.parent.mkdir(mode=0o700, parents=True)
+        below.path.touch()
+        with pytest.raises(StorageFailed, match="^the output directory 'profiling' cannot be used: "):
+            below.prepare()
+
     def test_relative_directory_stays_where_it_was_when_the_host_changes_its_own(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -245,6 +255,15 @@ class TestWrite:
 
         private.write("name", write)
         assert tree(private.path) == {"name": b"n" * 1_000_000}
+
+    def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_answer(
+        self, private: PrivateDirectory
+    ) -> None:
+        system = FailingSystem(nth=0, code=errno.EIO)
+        private.prepare()
+        PrivateDirectory(private.root, system=system).write_bytes("name", b"x")
+        order = [call for call in system.calls if call in ("write", "fsync", "replace")]
+        assert order == ["write", "fsync", "replace", "fsync"]
 
     def test_who_reads_the_old_file_keeps_it(self, private: PrivateDirectory) -> None:
         private.write_bytes("name", b"old")
