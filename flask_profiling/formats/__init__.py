@@ -49,5 +49,6 @@ FORMATS: dict[str, Format] = {
     "pstats": Format("profile", ".prof", ("callgraphs",), "stop", "flask_profiling.formats.pstats:write"),
     "dot": Format("callgraph", ".dot", ("callgraphs",), "stop", "flask_profiling.formats.dot:write"),
     "svg": Format("callgraph", ".svg", ("callgraphs",), "auto", "flask_profiling.formats.svg:write"),
+    "heapsnapshot": Format("heap", ".heapsnapshot", (), "engine", "flask_profiling.formats.heapsnapshot:write_heap"),
     "recording": Format("recording", ".json", (), "stop", "flask_profiling.formats.recording:write"),
 }

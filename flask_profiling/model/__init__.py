@@ -4,6 +4,7 @@ beyond merging and JSON, no clock, no file, no Flask."""
 from __future__ import annotations
 
 from .graph import NO_COST, CallGraph, CallGraphs, Cost, Function
+from .heap import HeapSummary
 from .requests import RouteTimes, bucket_of
 from .session import (
     DATA_KINDS,
@@ -31,6 +32,7 @@ __all__ = [
     "Cost",
     "Data",
     "Function",
+    "HeapSummary",
     "Part",
     "Recording",
     "RouteTimes",

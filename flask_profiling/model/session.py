@@ -10,6 +10,7 @@ from typing import Protocol
 from ..errors import DamagedData
 from . import _json
 from .graph import CallGraphs
+from .heap import HeapSummary
 from .requests import RouteTimes
 from .tree import CallTree
 
@@ -29,7 +30,11 @@ class Data(Protocol):
 
 
 # kind -> class with from_json() and merged_with()
-DATA_KINDS: dict[str, type[CallGraphs] | type[CallTree]] = {"callgraphs": CallGraphs, "calltree": CallTree}
+DATA_KINDS: dict[str, type[CallGraphs] | type[CallTree] | type[HeapSummary]] = {
+    "callgraphs": CallGraphs,
+    "calltree": CallTree,
+    "heapsummary": HeapSummary,
+}
 
 
 @dataclass(frozen=True, slots=True)

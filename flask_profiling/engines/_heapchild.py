@@ -1,0 +1,166 @@
+"""What the forked child does: leave the host's world alone, walk, write, report, go; it never returns and never raises.
+
+Only the forking thread exists here. Other threads may have held any lock at the moment of the fork, so nothing is imported,
+logged or printed, and every function used is loaded before the fork.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from io import BufferedRandom
+from itertools import compress
+from json import JSONEncoder
+from operator import not_
+from typing import BinaryIO, NamedTuple
+
+from ._heapnames import Labels, Names
+from ._heapplaces import Places
+from ._heaproots import Live, others, reader_for, starts
+from ._heapwalk import Walk
+
+# Exit codes that no interpreter uses by itself.
+DONE, FAILED, NO_MEMORY, NO_SPACE = range(40, 44)
+# Kept in the report; the rest is added up under one name.
+_CLASSES = 200
+_encode = JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+class Task(NamedTuple):
+    """What the parent hands to its child: open files (all but these are closed), the pages of earlier walks, and the rules.
+
+    ``out`` is the artifact, ``scratch`` room for the format, ``report`` where the child leaves JSON for the parent.
+    """
+
+    out: BufferedRandom
+    scratch: BufferedRandom
+    report: BufferedRandom
+    write_heap: Callable[[Iterable[object], BinaryIO], None]
+    pages: Sequence[int]
+    full: bool
+    live: Live
+    seconds: int
+
+
+def run(task: Task, mask: Iterable[int]) -> None:
+    """Walk and write in the child, then leave the process with one of the codes above."""
+    code = FAILED
+    try:
+        leave_the_host(task, mask)
+        walk(task, freeze())
+        code = DONE
+    except MemoryError:
+        code = NO_MEMORY
+    except OSError as error:
+        code = NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else FAILED
+    except BaseException as error:
+        leave_word(task, error)
+    finally:
+        os._exit(code)
+
+
+def leave_word(task: Task, error: BaseException) -> None:
+    """Report the class of an error and the line of this package that it came from; the message may hold anything."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = "" if place is None else f" in {os.path.basename(place.tb_frame.f_code.co_filename)} line {place.tb_lineno}"
+    task.report.write(_encode({"error": f"{type(error).__name__}{where}"}).encode())
+    task.report.flush()
+
+
+def leave_the_host(task: Task, mask: Iterable[int]) -> None:
+    """Let go of what the child inherited: hooks, signal handlers, descriptors, the right to survive."""
+    sys.setprofile(None)
+    sys.settrace(None)
+    if sys.version_info >= (3, 12):
+        for tool in range(6):
+            if sys.monitoring.get_tool(tool) is not None:
+                sys.monitoring.set_events(tool, 0)
+    gc.disable()
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+        signal.SIGALRM,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.alarm(task.seconds)
+    keep = sorted(file.fileno() for file in (task.out, task.scratch, task.report))
+    _close_all_but(keep)
+    _be_the_first_to_go()
+
+
+def _close_all_but(keep: Sequence[int]) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in range(3):
+        if descriptor not in keep:
+            os.dup2(nothing, descriptor)
+    first = 3
+    for descriptor in keep:
+        os.closerange(first, descriptor)
+        first = max(first, descriptor + 1)
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
+def _be_the_first_to_go() -> None:
+    """Make the kernel prefer this process over the host when memory or time is short."""
+    try:
+        os.nice(10)
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(descriptor, b"1000")
+        os.close(descriptor)
+    except OSError:
+        return
+
+
+def freeze() -> list[object]:
+    """Set the host's objects apart from those the walk will make, and return them."""
+    objects = gc.get_objects()
+    gc.freeze()
+    return objects
+
+
+def walk(task: Task, objects: list[object]) -> None:
+    """Walk the heap, write it and report; ``objects`` is emptied."""
+    names = Names(Labels(), full=task.full)
+    names.learn_program(objects)
+    objects.clear()
+    places = Places(task.pages)
+    heap = Walk(
+        starts(task.live),
+        lambda: host_objects(task),
+        places=places,
+        names=names,
+        reader_of=lambda cls: reader_for(cls, names),
+        scratch=task.scratch,
+    )
+    task.write_heap(heap, task.out)
+    task.out.flush()
+    os.fsync(task.out.fileno())
+    summary = heap.summary()
+    largest = list(summary.largest(_CLASSES))
+    report = {
+        "summary": {**summary.to_json(), "classes": largest},
+        "pages": places.pages[len(task.pages) :],
+        "size": summary.size,
+    }
+    task.report.write(_encode(report).encode())
+    task.report.flush()
+
+
+def host_objects(task: Task) -> Sequence[object]:
+    """Return the objects of the host that the collector knows, without those that were made for the snapshot."""
+    found = others()
+    live = task.live
+    own = {id(value) for value in (task, *task, live, *live)}
+    return list(compress(found, map(not_, map(own.__contains__, map(id, found)))))

@@ -1,0 +1,238 @@
+"""The walk over a frozen heap: breadth first from the roots, numbering objects as they are found and handing out rows; opens no file.
+
+Objects found together are numbered in groups of one class, and a group is read in bulk when its turn comes: rows and numbers
+are in the same order, every target has a number before the edge is written, and only the groups that wait are kept.
+"""
+
+from __future__ import annotations
+
+import gc
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, compress, repeat
+from operator import is_, not_
+from typing import BinaryIO, NamedTuple
+
+from ..model.heap import LATE, STRIDE, EdgeRows, ElementRows, HeapSummary, Label, NodeRows, Root, Rows
+from ._heapnames import Labels, Names
+from ._heapplaces import Places
+from ._heapreaders import Reader, Reading
+
+# Edges worked on in one go.
+_SLICE = 8192
+# With so many classes among new objects, one pass that sorts them is cheaper than one pass for each.
+_FEW = 4
+
+ReaderOf = Callable[[type], Reader]
+
+
+class Start(NamedTuple):
+    """Where references begin: the name of a root and the objects it holds under labels."""
+
+    name: str
+    held: Sequence[tuple[Label, object]]
+
+
+class _Run(NamedTuple):
+    reader: Reader
+    objects: Sequence[object]
+    places: array[int]
+
+
+class Walk:
+    """One walk; see :class:`flask_profiling.model.heap.HeapWalk`.
+
+    ``starts`` are the roots in the order in which they claim what they reach; ``others`` gives objects that may have been missed, asked when
+    everything else has been read; ``reader_of`` makes the reader of a class.
+    """
+
+    def __init__(
+        self,
+        starts: Sequence[Start],
+        others: Callable[[], Sequence[object]],
+        *,
+        places: Places,
+        names: Names,
+        reader_of: ReaderOf,
+        scratch: BinaryIO,
+    ) -> None:
+        self._starts = starts
+        self._others = others
+        self._places = places
+        self._reader_of = reader_of
+        self._readers: dict[int, Reader] = {}
+        self._weak = names.labels.number("weak", "referent")
+        self._queue: deque[_Run] = deque()
+        self._roots: list[Root] = []
+        self._late: array[int] = array("I")
+        self._totals: dict[str, list[int]] = {}
+        self._edges = 0
+        self.labels: Labels = names.labels
+        self.scratch = scratch
+        self.root_names = ("", *(start.name for start in starts), "(classes)", "(held elsewhere)")
+        self._next = len(self.root_names) * STRIDE
+
+    def __iter__(self) -> Iterator[Rows]:
+        """Walk."""
+        for start in self._starts:
+            self._hold(start.name, start.held)
+            yield from self._drain()
+        yield from self._walk_classes()
+        others = self._others()
+        held: list[tuple[Label, object]] = []
+        for first in range(0, len(others), _SLICE):
+            part = tuple(others[first : first + _SLICE])
+            missing = compress(part, map(not_, self._places.numbers(self._places.of(part))))
+            for value in missing:
+                if not self._number(value):
+                    held.append((Label("element", len(held)), value))
+                    self._resolve((value,))
+                    yield from self._drain()
+        self._hold("(held elsewhere)", held)
+
+    def _walk_classes(self) -> Iterator[Rows]:
+        held: list[tuple[Label, object]] = []
+        while True:
+            new = [reader.cls for reader in self._readers.values() if not self._number(reader.cls)]
+            if not new:
+                self._hold("(classes)", held)
+                return
+            for cls in new:
+                held.append((Label("property", self._reader(cls).name), cls))
+            self._resolve(tuple(new))
+            yield from self._drain()
+
+    def _number(self, value: object) -> int:
+        place = self._places.of((value,))[0]
+        return self._places.numbers([place])[0]
+
+    def _hold(self, name: str, held: Sequence[tuple[Label, object]]) -> None:
+        numbers: Sequence[int] = ()
+        for first in range(0, len(held), _SLICE):
+            numbers = [*numbers, *self._resolve(tuple(value for _, value in held[first : first + _SLICE]))]
+        self._roots.append(Root(name, [(label, number) for (label, _), number in zip(held, numbers)]))
+        self._edges += len(held)
+
+    def roots(self) -> Sequence[Root]:
+        """Return the roots with their edges, the root of all first."""
+        top = [(Label("element", index), index * STRIDE) for index in range(1, len(self._roots) + 1)]
+        return [Root(self.root_names[0], top), *self._roots]
+
+    def late_targets(self) -> Sequence[int]:
+        """Return the targets of the weak references; what nothing else holds is shown as held by the last root."""
+        unknown = (len(self.root_names) - 1) * STRIDE
+        targets: list[int] = []
+        for first in range(0, len(self._late), _SLICE):
+            targets += [number or unknown for number in self._places.numbers(self._late[first : first + _SLICE])]
+        return targets
+
+    def summary(self) -> HeapSummary:
+        """Return the totals of the walk."""
+        classes = {name: (count, size) for name, (count, size) in self._totals.items()}
+        nodes = self._next // STRIDE
+        return HeapSummary(nodes, self._edges + len(self._roots), True, classes)
+
+    def _drain(self) -> Iterator[Rows]:
+        while self._queue:
+            run = self._queue.popleft()
+            step = run.reader.step
+            if len(run.objects) <= step:
+                yield from self._rows(run)
+                continue
+            for first in range(0, len(run.objects), step):
+                yield from self._rows(
+                    _Run(run.reader, run.objects[first : first + step], run.places[first : first + step])
+                )
+
+    def _rows(self, run: _Run) -> Iterator[Rows]:
+        reader, objects, places = run
+        sizes = reader.sizes(objects)
+        reading = reader.read(objects)
+        counts: int | Sequence[int] = 0 if reading is None else reading.counts
+        yield NodeRows(reader.kind, reader.names(objects), places, sizes, counts, reader.extra)
+        total = self._totals.setdefault(reader.name, [0, 0])
+        total[0] += len(objects)
+        total[1] += reader.extra * len(objects) + (sizes * len(objects) if isinstance(sizes, int) else sum(sizes))
+        if reading is not None and reading.children:
+            self._edges += len(reading.children)
+            yield from self._edge_rows(reading)
+
+    def _edge_rows(self, reading: Reading) -> Iterator[Rows]:
+        children = reading.children
+        if reading.late:
+            yield self._late_rows(reading)
+        elif reading.labels is None:
+            yield from self._element_rows(reading)
+        elif len(children) <= _SLICE:
+            yield EdgeRows(reading.labels, self._resolve(children))
+        else:
+            width = len(reading.labels)
+            step = _SLICE if width > _SLICE else _SLICE // width * width
+            for first in range(0, len(children), step):
+                labels = reading.labels if width <= _SLICE else reading.labels[first : first + step]
+                yield EdgeRows(labels, self._resolve(children[first : first + step]))
+
+    def _element_rows(self, reading: Reading) -> Iterator[Rows]:
+        lengths, children = reading.counts, reading.children
+        assert not isinstance(lengths, int)
+        if len(children) <= _SLICE:
+            yield ElementRows(0, lengths, self._resolve(children))
+            return
+        position = 0
+        for length in lengths:
+            for first in range(0, length, _SLICE):
+                part = children[position + first : position + min(first + _SLICE, length)]
+                yield ElementRows(first, [len(part)], self._resolve(part))
+            position += length
+
+    def _late_rows(self, reading: Reading) -> EdgeRows:
+        assert reading.labels is not None
+        strong = [label != self._weak for label in reading.labels]
+        weak = tuple(compress(reading.children, map(not_, strong)))
+        self._late.extend(list(self._places.of(weak)))
+        numbers = iter(self._resolve(tuple(compress(reading.children, strong))))
+        targets = [next(numbers) if is_strong else LATE for is_strong in strong]
+        return EdgeRows(reading.labels, targets, late=True)
+
+    def _resolve(self, children: Sequence[object]) -> Sequence[int]:
+        """Return the node numbers of ``children``; those met for the first time are numbered and queued."""
+        if not children:
+            return ()
+        places = self._places.of(children)  # type: ignore[arg-type]
+        numbers = self._places.numbers(places)
+        if all(numbers):
+            return numbers
+        new = list(map(not_, numbers))
+        fresh = dict(zip(compress(places, new), compress(children, new)))
+        self._adopt(list(fresh), list(fresh.values()))
+        return self._places.numbers(places)
+
+    def _adopt(self, places: Sequence[int], objects: Sequence[object]) -> None:
+        kinds = list(map(type, objects))
+        classes = {id(kind): kind for kind in kinds} if len(kinds) > 1 else {id(kinds[0]): kinds[0]}
+        if len(classes) == 1:
+            self._enqueue(kinds[0], places, objects)
+        elif len(classes) <= _FEW:
+            for kind in classes.values():
+                chosen = list(map(is_, kinds, repeat(kind)))
+                self._enqueue(kind, list(compress(places, chosen)), list(compress(objects, chosen)))
+        else:
+            groups: dict[int, tuple[list[int], list[object]]] = {address: ([], []) for address in classes}
+            for address, place, value in zip(map(id, kinds), places, objects):
+                group = groups[address]
+                group[0].append(place)
+                group[1].append(value)
+            for address, (group_places, group_objects) in groups.items():
+                self._enqueue(classes[address], group_places, group_objects)
+
+    def _enqueue(self, kind: type, places: Sequence[int], objects: Sequence[object]) -> None:
+        self._places.assign(places, self._next, STRIDE)
+        self._next += STRIDE * len(places)
+        self._queue.append(_Run(self._reader(kind), objects, array("I", places)))
+
+    def _reader(self, kind: type) -> Reader:
+        reader = self._readers.get(id(kind))
+        if reader is None:
+            reader = self._readers[id(kind)] = self._reader_of(kind)
+        return reader
