@@ -252,7 +252,12 @@ def _new_id() -> str:
 
 def _engine_options(config: Config, session: Session, spool: Path) -> EngineOptions:
     return EngineOptions(
-        session.id, spool, allocation_frames=session.options.allocations, heap_values=config.heap_values
+        session.id,
+        spool,
+        allocation_frames=session.options.allocations,
+        heap_values=config.heap_values,
+        app_paths=config.app_paths,
+        scope=config.scope,
     )
 
 

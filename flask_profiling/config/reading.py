@@ -125,6 +125,16 @@ def hosts(value: object) -> tuple[str, ...]:
     return tuple(sorted({_matching(_HOST, name) for name in names if name}))
 
 
+def paths(value: object) -> tuple[str, ...]:
+    """Read paths: a list, or text separated as in PATH."""
+    if isinstance(value, str):
+        value = value.split(os.pathsep)
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("not a list")
+    found = [str(item) if isinstance(item, os.PathLike) else text(item) for item in value]
+    return tuple(path for path in found if path)
+
+
 def directory(value: object) -> Path:
     """Read a directory of its own: it is made private and old files in it are deleted, so no ``/``, ``.`` or ``..``."""
     path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None

@@ -5,6 +5,7 @@ The table drives reading, start-up errors, ``flask profiling config``, the READM
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "PROFILING_CPU", "cprofile", reading.choice(*CPU_CHOICES), CPU, "calltree",
         "How CPU time is collected.",
+    ),
+    Setting(
+        "PROFILING_SCOPE", "app", reading.choice("app", "all"), "app or all", "all",
+        "What the calltree engine records: application code and the library functions it calls, or every function.",
+    ),
+    Setting(
+        "PROFILING_APP_PATHS", "", reading.paths, f"directories or files, separated by {os.pathsep!r}", "src/shop",
+        "What counts as application code; empty is all but the standard library and site-packages.",
     ),
     Setting(
         "PROFILING_HEAP", "true", reading.flag, SWITCH, "false",
@@ -154,6 +163,8 @@ class Config:
     output_dir: Path
     auto_generate: bool
     cpu: str
+    scope: str
+    app_paths: tuple[str, ...]
     heap: bool
     heap_values: str
     allocations: int

@@ -1,4 +1,4 @@
-"""What counts as application code: not the standard library, not site-packages, not this package; or what the user names."""
+"""What counts as application code: not the standard library, site-packages or this package; or what the user names."""
 
 from __future__ import annotations
 

@@ -11,9 +11,10 @@ from types import CodeType
 
 from ..model import CallTree, Function, Track, TreeBuilder
 
-# Bounds of one worker: a node takes about 300 bytes, a transition 16, so some 60 MB in all.
+# Bounds of one worker: a node takes about 300 bytes, a transition 16, a stretch 200, so some 100 MB in all.
 MOST_NODES = 100_000
 MOST_TRANSITIONS = 2_000_000
+MOST_STRETCHES = 200_000
 _IDLE = -1
 
 
@@ -33,11 +34,14 @@ class Node:
 
 
 class Budget:
-    """How many nodes and transitions are left in this worker, over all recorders."""
+    """How many nodes, transitions and stretches are left in this worker, over all recorders."""
 
-    def __init__(self, nodes: int = MOST_NODES, transitions: int = MOST_TRANSITIONS) -> None:
+    def __init__(
+        self, nodes: int = MOST_NODES, transitions: int = MOST_TRANSITIONS, stretches: int = MOST_STRETCHES
+    ) -> None:
         self.nodes = nodes
         self.transitions = transitions
+        self.stretches = stretches
         self.dropped_calls = 0
         self.dropped_transitions = 0
 
@@ -59,7 +63,22 @@ class Recorder:
     The hooks call ``push`` where a function starts or goes on, ``pop`` where it ends or pauses.
     """
 
-    __slots__ = ("_budget", "_clock", "_lost", "entries", "mark", "nodes", "root", "route", "segments", "times", "top", "tops")
+    __slots__ = (
+        "_budget",
+        "_clock",
+        "_lost",
+        "_segment",
+        "_silent",
+        "entries",
+        "mark",
+        "nodes",
+        "root",
+        "route",
+        "segments",
+        "times",
+        "top",
+        "tops",
+    )
 
     def __init__(self, route: str, budget: Budget, clock: Callable[[], int] = perf_counter_ns) -> None:
         self.route = route
@@ -71,9 +90,12 @@ class Recorder:
         self.mark = 0
         # Calls that found no room for a node and have not returned yet: their time is that of the node on top.
         self._lost = 0
+        # No room for this stretch's transitions any more.
+        self._silent = False
         self.times = array("q")
         self.tops = array("q")
         self.segments: list[Segment] = []
+        self._segment: Segment | None = None
         # Frames of library functions on the stack, by identity; kept by hooks that hear of such functions everywhere.
         self.entries: list[int] = []
 
@@ -81,10 +103,16 @@ class Recorder:
         """A request (or a chunk of its body) goes on in the calling thread."""
         self.root.calls += 1
         self.mark = now = self._clock()
-        self.segments.append(Segment(threading.current_thread().name, now, 0, len(self.times), len(self.times)))
-        # The ends of a stretch are always kept: they are few, and without them a gap would look like work.
-        self.times.append(now)
-        self.tops.append(0)
+        self._silent = self._budget.transitions <= 0 or self._budget.stretches <= 0
+        self._segment = None
+        if self._silent:
+            self._budget.dropped_transitions += 1
+            return
+        self._budget.stretches -= 1
+        place = len(self.times)
+        self._segment = Segment(threading.current_thread().name, now, 0, place, place)
+        self.segments.append(self._segment)
+        self._log(now, 0)
 
     def end(self) -> None:
         """The thread leaves; what is still open ends now."""
@@ -94,17 +122,19 @@ class Recorder:
         self.top = self.root
         self._lost = 0
         self.entries.clear()
-        self.times.append(now)
-        self.tops.append(_IDLE)
-        segment = self.segments[-1]
+        segment = self._segment
+        if segment is None:
+            return
+        if not self._silent:
+            self._log(now, _IDLE)
         segment.end, segment.last = now, len(self.times)
 
     def discard(self) -> None:
         """The thread cannot be watched after all: undo :meth:`begin`."""
         self.root.calls -= 1
-        self.segments.pop()
-        self.times.pop()
-        self.tops.pop()
+        if self._segment is not None:
+            self.segments.pop()
+            del self.times[self._segment.first :], self.tops[self._segment.first :]
 
     def push(self, code: CodeType) -> None:
         """A function starts, or goes on."""
@@ -129,7 +159,7 @@ class Recorder:
             self.times.append(now)
             self.tops.append(node.index)
         else:
-            self._budget.dropped_transitions += 1
+            self._drop(now)
 
     def pop(self, code: CodeType) -> None:
         """A function ends, or pauses; one that was not seen to start is none of ours."""
@@ -149,7 +179,19 @@ class Recorder:
             self.times.append(now)
             self.tops.append(parent.index)
         else:
-            self._budget.dropped_transitions += 1
+            self._drop(now)
+
+    def _log(self, now: int, top: int) -> None:
+        # The ends of a stretch do not count against the budget: there are as many as requests.
+        self.times.append(now)
+        self.tops.append(top)
+
+    def _drop(self, now: int) -> None:
+        self._budget.dropped_transitions += 1
+        if not self._silent:
+            # What comes is unknown: without this the last function seen would seem to go on.
+            self._silent = True
+            self._log(now, _IDLE)
 
     def _made(self, code: CodeType, parent: Node) -> Node | None:
         if self._budget.nodes <= 0:
@@ -231,7 +273,10 @@ def _track(
     for segment, recorder, places in sorted(segments, key=lambda item: item[0].begin):
         last = segment.last if segment.end else min(len(recorder.times), len(recorder.tops))
         times += (time // 1000 - origin for time in recorder.times[segment.first : last])
-        nodes += (_IDLE if top == _IDLE else places[top] if top < len(places) else places[0] for top in recorder.tops[segment.first : last])
-        end = segment.end or recorder.times[last - 1]
+        nodes += (
+            _IDLE if top == _IDLE else places[top] if top < len(places) else places[0]
+            for top in recorder.tops[segment.first : last]
+        )
+        end = segment.end or recorder.mark
         requests.append((builder.route(recorder.route), segment.begin // 1000 - origin, end // 1000 - origin))
     return Track(worker, thread, tuple(times), tuple(nodes), tuple(requests))

@@ -1,4 +1,4 @@
-"""Calls for recorders on CPython 3.12 and later: ``sys.monitoring``, with library code switched off after its first call."""
+"""Calls for recorders on CPython 3.12 and later: ``sys.monitoring``, library code switched off after its first call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ if sys.version_info >= (3, 12):
 # Ids 0 to 2 and 5 have names in the documentation of sys.monitoring, and belong to other kinds of tools.
 _TOOL_IDS = (3, 4)
 _NAME = "flask_profiling"
-_NO_ENTRIES_NOTE = "Only one monitoring tool was free: library functions are not shown, their time is that of their caller."
+_NO_ENTRIES_NOTE = (
+    "Only one monitoring tool was free: library functions are not shown, their time is that of their caller."
+)
 
 
 class MonitoringHooks:
@@ -211,7 +213,7 @@ if sys.version_info >= (3, 12):
 
 
 def _targets(function: Any, kind: type) -> list[CodeType]:
-    """Return the code that calling ``function`` runs, as far as it is Python; no code of the user's is run to find out."""
+    """Return the code that a call of ``function`` runs, as far as it is Python; no code of the user is run for that."""
     if kind is FunctionType:
         return [function.__code__]
     if kind is MethodType:

@@ -1,4 +1,4 @@
-"""The ``calltree`` engine: every path that requests really took, exact counts, wall times and their order; writes nothing.
+"""The ``calltree`` engine: every path that requests took, exact counts, wall times and their order; writes nothing.
 
 In scope ``app`` the application's own functions are recorded, and of library code the first function called from them;
 the rest of the library costs next to nothing. Scope ``all`` records every Python function.
@@ -61,9 +61,14 @@ class CallTreeEngine:
         self._stopped = False
 
     def start(self) -> None:
-        """Begin to collect; raises Unavailable without CPython or its GIL, EngineBusy where another tool is in the way."""
+        """Begin to collect.
+
+        Raises Unavailable without CPython or its GIL, EngineBusy where another tool is in the way.
+        """
         if sys.implementation.name != "cpython":
-            raise Unavailable("exact call trees need CPython; run the application with it, or choose another CPU engine")
+            raise Unavailable(
+                "exact call trees need CPython; run the application with it, or choose another CPU engine"
+            )
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             raise Unavailable("exact call trees need the GIL; run with PYTHON_GIL=1, or choose another CPU engine")
         hooks = self._picked_hooks()

@@ -1,0 +1,361 @@
+"""The calltree engine against programs of known calls: counts, edges and paths are exact, in both scopes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_profiling.engines import EngineOptions, RequestEngine, create
+from flask_profiling.engines._recorder import Budget, Recorders
+from flask_profiling.engines.calltree import CallTreeEngine
+from flask_profiling.errors import EngineBusy
+from flask_profiling.model import CallTree, Recording
+
+from .harness import assert_true, known_part, no_collections, request
+from .workloads import WORKLOADS, helper
+
+SCOPES = ("app", "all")
+HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture(autouse=True)
+def without_collections() -> Iterator[None]:
+    with no_collections():
+        yield
+
+
+@pytest.fixture(params=SCOPES)
+def engine(request: pytest.FixtureRequest) -> Iterator[CallTreeEngine]:
+    engine = CallTreeEngine(EngineOptions("prof-test", scope=request.param, app_paths=(HERE,)))
+    yield engine
+    assert sys.gettrace() is None
+    assert sys.getprofile() is None
+    if sys.version_info >= (3, 12):
+        assert [sys.monitoring.get_tool(tool) for tool in (2, 3, 4)] == [None] * 3
+
+
+def tree_of(recording: Recording) -> CallTree:
+    assert isinstance(recording.data, CallTree)
+    return recording.data
+
+
+def paths(tree: CallTree) -> dict[tuple[str, ...], int]:
+    """Return the calls by path of names, the route first."""
+    found: dict[tuple[str, ...], int] = {}
+    names: list[tuple[str, ...]] = []
+    for node, parent in enumerate(tree.parents):
+        path = (*(names[parent] if parent >= 0 else ()), tree.name(node))
+        names.append(path)
+        found[path] = found.get(path, 0) + tree.calls[node]
+    return found
+
+
+def collected(view: Callable[[], object], **options: Any) -> CallTree:
+    engine = CallTreeEngine(EngineOptions("prof-test", app_paths=(HERE,), **options))
+    engine.start()
+    request(engine, "GET /", view)
+    return tree_of(engine.stop())
+
+
+def test_the_engine_is_in_the_table() -> None:
+    assert isinstance(create("calltree", EngineOptions("prof-test")), CallTreeEngine)
+    assert isinstance(create("calltree", EngineOptions("prof-test")), RequestEngine)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_counts_and_edges_are_true(name: str, engine: CallTreeEngine) -> None:
+    workload = WORKLOADS[name]
+    engine.start()
+    for _ in range(2):
+        request(engine, "GET /", workload.run)
+    graph = tree_of(engine.stop()).graphs().routes["GET /"]
+    assert_true(known_part(graph), workload, 2)
+
+
+def test_threads_interleaved_do_not_mix(engine: CallTreeEngine) -> None:
+    engine.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    with ThreadPoolExecutor(6) as pool:
+        runs = [(name, pool.submit(request, engine, name, WORKLOADS[name].run)) for name in WORKLOADS for _ in range(5)]
+        for _, run in runs:
+            run.result(60)
+    sys.setswitchinterval(interval)
+    routes = tree_of(engine.stop()).graphs().routes
+    for name, workload in WORKLOADS.items():
+        assert_true(known_part(routes[name]), workload, 5)
+
+
+def test_the_paths_are_those_that_were_taken() -> None:
+    tree = collected(WORKLOADS["two callers"].run)
+    mine = {
+        path: calls for path, calls in paths(tree).items() if path[-1] in ("left", "right", "helper", "two_callers")
+    }
+    assert mine == {
+        ("GET /", "two_callers"): 1,
+        ("GET /", "two_callers", "left"): 1,
+        ("GET /", "two_callers", "left", "helper"): 2,
+        ("GET /", "two_callers", "right"): 1,
+        ("GET /", "two_callers", "right", "helper"): 3,
+        ("GET /", "two_callers", "helper"): 1,
+    }
+
+
+# library code in scope app
+
+
+def calls_the_library() -> None:
+    json.dumps({"a": [1, 2]}, indent=2)
+    json.dumps({})
+    json.loads("[1]")
+
+
+def test_of_library_code_only_what_the_application_calls_is_shown() -> None:
+    for _ in range(2):  # a second session sees what the first switched off
+        tree = collected(calls_the_library)
+        assert paths(tree) == {
+            ("GET /",): 1,
+            ("GET /", "calls_the_library"): 1,
+            ("GET /", "calls_the_library", "dumps"): 2,
+            ("GET /", "calls_the_library", "loads"): 1,
+        }
+        assert {tree.functions[index].name for index in tree.library} == {"dumps", "loads"}
+
+
+def raising_default(value: object) -> object:
+    helper()
+    raise LookupError
+
+
+def exceptions_through_the_library() -> None:
+    for _ in range(3):
+        try:
+            json.dumps(object(), default=raising_default)
+        except LookupError:
+            helper()
+
+
+def test_application_code_that_a_library_calls_stands_below_it() -> None:
+    tree = collected(exceptions_through_the_library)
+    above = ("GET /", "exceptions_through_the_library")
+    found = {path: calls for path, calls in paths(tree).items() if path[-1] != "give_way"}
+    assert found == {
+        ("GET /",): 1,
+        above: 1,
+        (*above, "dumps"): 3,
+        (*above, "dumps", "raising_default"): 3,
+        (*above, "dumps", "raising_default", "helper"): 3,
+        (*above, "helper"): 3,
+    }
+
+
+def library_generator() -> None:
+    for _ in Path("/nowhere").parents:
+        helper()
+    list(json.JSONEncoder().iterencode([1, [2]]))
+    helper()
+
+
+def test_a_library_that_calls_itself_is_counted_once_from_outside() -> None:
+    graph = collected(library_generator).graphs().routes["GET /"]
+    callers = {caller.name for (caller, callee), _ in graph.edges.items() if callee.file != __file__}
+    assert callers <= {"library_generator", "helper", "give_way"}
+    assert ("library_generator", "iterencode") in {(a.name, b.name) for a, b in graph.edges}
+
+
+# times
+
+
+def busy(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def cheap_way() -> None:
+    busy(0.02)
+
+
+def dear_way() -> None:
+    busy(0.18)
+
+
+def both_ways() -> None:
+    cheap_way()
+    dear_way()
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_time_goes_to_the_path_that_took_it(scope: str) -> None:
+    tree = collected(both_ways, scope=scope)
+    totals = tree.total_times()
+    by_path = {path[-2:]: total for path, total in zip(paths(tree), totals, strict=True)}
+    whole = totals[next(tree.roots())]
+    assert by_path["dear_way", "busy"] / whole == pytest.approx(0.9, abs=0.05)
+    assert by_path["cheap_way", "busy"] / whole == pytest.approx(0.1, abs=0.05)
+
+
+def test_the_track_tells_the_true_order() -> None:
+    tree = collected(both_ways)
+    (track,) = tree.tracks
+    names = [tree.name(node) if node >= 0 else "-" for node in track.nodes]
+    assert names == [
+        "GET /", "both_ways", "cheap_way", "busy", "cheap_way",
+        "both_ways", "dear_way", "busy", "dear_way", "both_ways", "GET /", "-",
+    ]  # fmt: skip
+    assert all(before <= after for before, after in pairwise(track.times))
+    assert track.times[0] == 0
+    assert track.requests == ((0, 0, track.times[-1]),)
+    assert track.times[names.index("dear_way")] == pytest.approx(20_000, abs=15_000)
+
+
+def test_the_times_of_the_track_and_of_the_tree_agree() -> None:
+    tree = collected(both_ways)
+    (track,) = tree.tracks
+    lasted: dict[int, int] = {}
+    for (begin, end), node in zip(pairwise(track.times), track.nodes, strict=False):
+        lasted[node] = lasted.get(node, 0) + end - begin
+    for node, self_time in enumerate(tree.self_times):
+        assert lasted[node] == pytest.approx(self_time * 1e6, abs=len(track.times) + 1)
+
+
+def test_each_thread_has_a_track_of_its_own() -> None:
+    engine = CallTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)))
+    engine.start()
+    for name in ("one", "two"):
+        thread = threading.Thread(target=request, args=(engine, f"GET /{name}", helper), name=name)
+        thread.start()
+        thread.join()
+    tree = tree_of(engine.stop())
+    assert [track.thread for track in tree.tracks] == ["one", "two"]
+    assert [tree.routes[track.requests[0][0]] for track in tree.tracks] == ["GET /one", "GET /two"]
+
+
+# the edges of a session
+
+
+def test_an_inner_enter_changes_nothing(engine: CallTreeEngine) -> None:
+    engine.start()
+    outer = engine.enter("GET /")
+    inner = engine.enter("GET /")
+    helper()
+    engine.leave(inner)
+    helper()
+    engine.leave(outer)
+    graph = known_part(tree_of(engine.stop()).graphs().routes["GET /"])
+    assert {function.name: cost.calls for function, cost in graph.functions.items()}["helper"] == 2
+
+
+def test_a_request_still_running_at_the_stop_is_closed_there_and_said(engine: CallTreeEngine) -> None:
+    engine.start()
+    inside, go_on = threading.Event(), threading.Event()
+
+    def waiting() -> None:
+        inside.set()
+        go_on.wait(20)
+        helper()
+
+    thread = threading.Thread(target=request, args=(engine, "GET /", waiting))
+    thread.start()
+    assert inside.wait(20)
+    recording = engine.stop()
+    go_on.set()
+    thread.join(20)
+    assert any(note.startswith("1 requests were still running") for note in recording.notes)
+    found = paths(tree_of(recording))
+    assert found["GET /", "waiting"] == 1
+    assert not any("helper" in path for path in found)
+
+
+def test_what_runs_after_the_stop_is_not_recorded_and_unharmed(engine: CallTreeEngine) -> None:
+    engine.start()
+    token = engine.enter("GET /")
+    engine.stop()
+    helper()
+    engine.leave(token)
+    assert engine.enter("GET /") is None
+
+
+def test_the_bound_on_nodes_folds_what_is_beyond_and_says_so() -> None:
+    engine = CallTreeEngine(
+        EngineOptions("prof-test", app_paths=(HERE,)), recorders=Recorders(Budget(nodes=2, transitions=2))
+    )
+    engine.start()
+    request(engine, "GET /", WORKLOADS["two callers"].run)
+    recording = engine.stop()
+    tree = tree_of(recording)
+    assert len(tree) == 3
+    assert any("calls found no room for a path" in note for note in recording.notes)
+    assert any("transitions found no room" in note for note in recording.notes)
+    assert tree.dropped > 0
+    assert tree.tracks[0].nodes[-1] == -1
+
+
+def test_many_requests_take_no_more_recorders_than_there_were_at_once() -> None:
+    engine = CallTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)))
+    engine.start()
+    for _ in range(50):
+        request(engine, "GET /", helper)
+    assert len(engine._recorders._all) == 1
+    assert tree_of(engine.stop()).calls[0] == 50
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the trace hook is not used there")
+def test_a_trace_hook_of_somebody_else_is_respected() -> None:
+    def foreign(*_: object) -> None:
+        return None
+
+    engine = CallTreeEngine(EngineOptions("prof-test"))
+    sys.settrace(foreign)
+    try:
+        with pytest.raises(EngineBusy, match="settrace"):
+            engine.start()
+        assert sys.gettrace() is foreign
+    finally:
+        sys.settrace(None)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
+def test_no_free_tool_is_said_with_the_names_of_those_that_hold_them() -> None:
+    if sys.version_info < (3, 12):
+        return
+    for tool in (3, 4):
+        sys.monitoring.use_tool_id(tool, f"tool {tool}")
+    try:
+        with pytest.raises(EngineBusy, match="tool 3 and tool 4"):
+            CallTreeEngine(EngineOptions("prof-test")).start()
+    finally:
+        for tool in (3, 4):
+            sys.monitoring.free_tool_id(tool)
+
+
+def test_cycles_under_load_stay_clean(engine: CallTreeEngine) -> None:
+    done = threading.Event()
+    engines = [engine]
+
+    def serve() -> None:
+        while not done.is_set():
+            request(engines[-1], "GET /", WORKLOADS["exceptions"].run)
+
+    threads = [threading.Thread(target=serve) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            engines[-1].start()
+            tree = tree_of(engines[-1].stop())
+            assert set(tree.routes) <= {"GET /"}
+            engines.append(CallTreeEngine(engine.options))
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(20)
