@@ -23,8 +23,8 @@ NODE_BUDGET = 50_000
 # Seconds: a profile counts in microseconds, so an estimated node below one cannot show anything.
 SMALLEST_ESTIMATE = 1e-6
 
-# Seconds, and parts of a sum, by which sums of floats may differ.
-_TOLERANCE = 1e-7
+# An exact node whose total is off by more than this part of it says so.
+_TOLERANCE = 1e-3
 
 
 @dataclass(slots=True)
@@ -54,29 +54,28 @@ class Tree:
 class _Places:
     """Where each node of a tree stands in the flow of its route: columns, as thousands of small objects cost more.
 
-    Node ``n`` runs function ``places[n]`` of ``flows[n]``; ``fractions[n]`` of what is below that function is this
-    node's; ``drawn[n]`` of its callees have nodes; ``routes[n]`` is the node of its route; if the node is exact, it took
+    Node ``n`` runs function ``places[n]`` of the flow of route ``routes[n]``, which is a node too; ``fractions[n]`` of
+    what is below that function is this node's, and ``drawn[n]`` of its callees have nodes. If the node is exact, it took
     ``totals[n]`` seconds in all (NaN: nobody knows).
     """
 
-    flows: list[Flow] = field(default_factory=list)
+    flows: dict[int, Flow] = field(default_factory=dict)
+    routes: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     fractions: list[float] = field(default_factory=list)
     drawn: list[int] = field(default_factory=list)
-    routes: list[int] = field(default_factory=list)
     totals: list[float] = field(default_factory=list)
 
-    def add(self, flow: Flow, place: int, fraction: float, route: int, total: float) -> None:
+    def add(self, route: int, place: int, fraction: float, total: float) -> None:
         """Append the place of the node that was added last."""
-        self.flows.append(flow)
+        self.routes.append(route)
         self.places.append(place)
         self.fractions.append(fraction)
         self.drawn.append(0)
-        self.routes.append(route)
         self.totals.append(total)
 
 
-# Nodes with callees left to draw, by the seconds of the next, the heaviest first.
+# Nodes with callees left to draw, by the seconds of the next (negative), the heaviest first.
 _Queue = list[tuple[float, int]]
 
 
@@ -86,53 +85,55 @@ def grow(routes: Mapping[str, CallGraph], *, budget: int = NODE_BUDGET, smallest
     At most ``budget`` nodes are drawn, those with the most time first (routes always), and no estimated node of less
     than ``smallest`` seconds. What is left out keeps its time in a node like ``(12 more functions)`` in its place.
     """
-    tree, places = Tree(), _Places()
+    tree, places, queue = Tree(), _Places(), _Queue()
     tree.add(Function("", 0, "(root)"), -1)
-    places.add(Flow.of(CallGraph({}, {})), 0, 0.0, 0, 0.0)
-    queue: _Queue = []
+    places.add(0, 0, 0.0, 0.0)
     for label, graph in routes.items():
         flow = Flow.of(graph)
-        node = tree.add(Function("", 0, label), 0)
-        places.add(flow, len(flow.functions), 1.0, node, flow.rest[-1][0] if flow.steps[-1] else 0.0)
-        if flow.steps[-1]:
-            heappush(queue, (-flow.steps[-1][0].weight, node))
-    too_small: list[int] = []
-    # Each node with callees left, also the one that is drawn next, may need one more for those that are folded.
-    while queue and len(tree.functions) + len(queue) + len(too_small) + 2 <= budget:
-        weight, node = queue[0]
-        if -weight < smallest and _estimated_below(tree, places, node):
-            heappop(queue)
-            too_small.append(node)
-        else:
-            _draw(tree, places, queue)
+        entries = flow.steps[-1]
+        route = tree.add(Function("", 0, label), 0)
+        places.flows[route] = flow
+        places.add(route, len(flow.functions), 1.0, sum([step.weight for step in entries]))
+        if entries:
+            heappush(queue, (-entries[0].weight, route))
+    too_small = _draw(tree, places, queue, budget, smallest)
     _fold(tree, places, [*too_small, *(node for _, node in queue)], smallest)
-    _mark_totals(tree, places)
+    _mark_totals(tree, places, smallest)
     return tree
 
 
-def _estimated_below(tree: Tree, places: _Places, node: int) -> str:
-    return places.flows[node].below[places.places[node]] or tree.reasons[node]
+def _draw(tree: Tree, places: _Places, queue: _Queue, budget: int, smallest: float) -> list[int]:
+    """Draw callees of the nodes in ``queue`` and below until the budget is used up.
 
-
-def _draw(tree: Tree, places: _Places, queue: _Queue) -> None:
-    """Draw the next callee of the first node in ``queue``; queue what is left of the node and what the callee calls."""
-    parent = queue[0][1]
-    flow, fraction, drawn = places.flows[parent], places.fractions[parent], places.drawn[parent]
-    steps = flow.steps[places.places[parent]]
-    callee, self_time, share, _, total, reason = steps[drawn]
-    drawn += 1
-    places.drawn[parent] = drawn
-    if drawn == len(steps):
-        heappop(queue)
-    else:
-        heapreplace(queue, (-fraction * steps[drawn].weight, parent))
-    reason = reason or _estimated_below(tree, places, parent)
-    node = tree.add(flow.functions[callee], parent, fraction * self_time, reason)
-    fraction *= share
-    places.add(flow, callee, fraction, places.routes[parent], total)
-    below = flow.steps[callee]
-    if fraction and below:
-        heappush(queue, (-fraction * below[0].weight, node))
+    Returns the nodes of which the callees left are too small; others with callees left stay in ``queue``.
+    """
+    too_small: list[int] = []
+    reasons = tree.reasons
+    # Each node with callees left, also the one that is drawn next, may need one more for those that are folded.
+    while queue and len(reasons) + len(queue) + len(too_small) + 2 <= budget:
+        weight, parent = queue[0]
+        route, place = places.routes[parent], places.places[parent]
+        flow = places.flows[route]
+        estimated = flow.below[place] or reasons[parent]
+        if estimated and -weight < smallest:
+            heappop(queue)
+            too_small.append(parent)
+            continue
+        fraction, drawn, steps = places.fractions[parent], places.drawn[parent], flow.steps[place]
+        callee, self_time, share, _, total, reason = steps[drawn]
+        drawn += 1
+        places.drawn[parent] = drawn
+        if drawn == len(steps):
+            heappop(queue)
+        else:
+            heapreplace(queue, (-fraction * steps[drawn].weight, parent))
+        node = tree.add(flow.functions[callee], parent, fraction * self_time, reason or estimated)
+        fraction *= share
+        places.add(route, callee, fraction, total)
+        below = flow.steps[callee]
+        if fraction and below:
+            heappush(queue, (-fraction * below[0].weight, node))
+    return too_small
 
 
 def _fold(tree: Tree, places: _Places, nodes: Iterable[int], smallest: float) -> None:
@@ -140,7 +141,8 @@ def _fold(tree: Tree, places: _Places, nodes: Iterable[int], smallest: float) ->
     crumbs: dict[int, float] = {}
     names: dict[int, Function] = {}
     for node in nodes:
-        flow, place, drawn, route = places.flows[node], places.places[node], places.drawn[node], places.routes[node]
+        route, place, drawn = places.routes[node], places.places[node], places.drawn[node]
+        flow = places.flows[route]
         time = places.fractions[node] * flow.rest[place][drawn]
         if time < smallest:
             crumbs[route] = crumbs.get(route, 0.0) + time
@@ -156,7 +158,7 @@ def _fold(tree: Tree, places: _Places, nodes: Iterable[int], smallest: float) ->
         tree.add(Function("", 0, "(calls too short to place)"), route, time, reason)
 
 
-def _mark_totals(tree: Tree, places: _Places) -> None:
+def _mark_totals(tree: Tree, places: _Places, smallest: float) -> None:
     """Say so at nodes whose own time is exact and whose total is not what was measured.
 
     That happens above cycles that are entered in several places, because cutting them moves time between the entries.
@@ -166,7 +168,7 @@ def _mark_totals(tree: Tree, places: _Places) -> None:
         sums[tree.parents[node]] += sums[node]
     for node in range(1, len(places.totals)):
         measured = places.totals[node]
-        if tree.reasons[node] or abs(sums[node] - measured) <= _TOLERANCE * (1.0 + measured):
+        if tree.reasons[node] or abs(sums[node] - measured) <= smallest + _TOLERANCE * measured:
             continue
         total = f"took {measured * 1000:.3f} ms in all" if measured == measured else "may have taken more or less in all"
         tree.reasons[node] = f"estimated below: it {total}, but functions below it call each other in circles"
