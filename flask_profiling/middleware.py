@@ -113,12 +113,14 @@ class _Passage:
         self.visit = visit
         self._failed = False
         self._ended = False
+        self._bytes_left: int | None = None
         self._result: Iterable[bytes] = ()
         self._iterator: Iterator[bytes] | None = None
 
     def answering(self, start_response: StartResponse) -> StartResponse:
         def answer(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
             self._failed = status.startswith("5")
+            self._bytes_left = _content_length(headers)
             return start_response(status, headers, *exc_info)
 
         return answer
@@ -137,10 +139,12 @@ class _Passage:
 
     def __next__(self) -> bytes:
         self.live.resume(self.visit)
+        over = True
         try:
             if self._iterator is None:
                 self._iterator = iter(self._result)
-            return next(self._iterator)
+            chunk = next(self._iterator)
+            over = self._is_last(chunk)
         except StopIteration:
             raise
         except BaseException:
@@ -148,6 +152,16 @@ class _Passage:
             raise
         finally:
             self.live.pause(self.visit)
+            # Now and not in close(): the client has its answer before that, and may ask for a stop at once.
+            if over:
+                self.end()
+        return chunk
+
+    def _is_last(self, chunk: bytes) -> bool:
+        if self._bytes_left is None:
+            return False
+        self._bytes_left -= len(chunk)
+        return self._bytes_left <= 0
 
     def close(self) -> None:
         close = getattr(self._result, "close", None)
@@ -179,6 +193,14 @@ def _label(environ: WSGIEnvironment, rule: Rule) -> str:
 
 def _unrouted(environ: WSGIEnvironment) -> str:
     return f"{_method(environ)} (no route)"
+
+
+def _content_length(headers: list[tuple[str, str]]) -> int | None:
+    """Return the length of the body, where the app says it."""
+    for name, value in headers:
+        if name.lower() == "content-length" and value.isdecimal():
+            return int(value)
+    return None
 
 
 def _is_file_wrapper(environ: WSGIEnvironment, result: object) -> bool:

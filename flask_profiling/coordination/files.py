@@ -30,18 +30,13 @@ from ..errors import CoordinationFailed, DamagedData, ProfilingError, StorageFai
 from ..model import Part, Session, WorkerId
 from ..processes import process_started
 from ..system import PrivateDirectory
-from . import IDLE, PROFILING, WRITING, Order, WorkerState
-
-try:
-    import fcntl
-except ImportError:  # Windows: one worker only, which needs no lock
-    fcntl = None  # type: ignore[assignment]
+from . import Order, WorkerState
+from ._records import dumped, loaded, may_live, state_of, try_lock, worker_of
 
 LOCK_PATIENCE = 10.0
 _ORDER_LIMIT = 64 * 1024
 _PART_LIMIT = 1 << 30
 _RECORD_SIZE = 128
-_STATES = frozenset({PROFILING, WRITING, IDLE})
 _numbers = count()
 
 
@@ -83,7 +78,7 @@ class FileCoordinator:
         self._worker = worker
         # Names without a number would collide where two apps in one process share the directory.
         record = self._workers.open_shared(self._key(worker))
-        _try_lock(record)
+        try_lock(record)
         os.pwrite(record, content or b" " * _RECORD_SIZE, 0)
         self._record = record
 
@@ -145,7 +140,7 @@ class FileCoordinator:
         deadline = self._monotonic() + LOCK_PATIENCE
         while True:
             descriptor = self._state.open_shared("lock")
-            if _try_lock(descriptor) and self._is_in_place(descriptor, self._state.path / "lock"):
+            if try_lock(descriptor) and self._is_in_place(descriptor, self._state.path / "lock"):
                 break
             os.close(descriptor)
             if self._monotonic() > deadline:
@@ -173,7 +168,7 @@ class FileCoordinator:
         try:
             # Made now, so that ending the session needs no room on the disk.
             os.close(parts.open_shared("collecting"))
-            self._state.write_bytes("session.json", _dumped(order.to_json()))
+            self._state.write_bytes("session.json", dumped(order.to_json()))
         except StorageFailed:
             with suppress(StorageFailed):
                 parts.remove()
@@ -194,9 +189,9 @@ class FileCoordinator:
         self._state.move("session.json", parts, "order.json")
         self._last = order.session
         with suppress(StorageFailed):
-            parts.write_bytes("order.json", _dumped(order.to_json()))
+            parts.write_bytes("order.json", dumped(order.to_json()))
         with suppress(StorageFailed):
-            self._state.write_bytes("last.json", _dumped(order.session.to_json()))
+            self._state.write_bytes("last.json", dumped(order.session.to_json()))
         return True
 
     def ended(self, session_id: str) -> bool:
@@ -213,13 +208,13 @@ class FileCoordinator:
         """
         states = []
         for name in self._workers.names():
-            worker = _worker_of(name)
+            worker = worker_of(name)
             if worker is None:
                 continue
             if worker == self._worker and name == self._own_key():
                 record = self._record
                 content = os.pread(record, _RECORD_SIZE, 0) if record is not None else b""
-                states.append(_state_of(worker, content))
+                states.append(state_of(worker, content))
                 continue
             state = self._state_of_other(name, worker)
             if state is not None:
@@ -239,7 +234,7 @@ class FileCoordinator:
     def participants(self, session_id: str) -> tuple[WorkerId, ...]:
         """Return all workers that ever took part; see the protocol."""
         names = self._parts(session_id).names()
-        found = (_worker_of(name.removesuffix(".joined")) for name in names if name.endswith(".joined"))
+        found = (worker_of(name.removesuffix(".joined")) for name in names if name.endswith(".joined"))
         return tuple(worker for worker in found if worker is not None)
 
     # -- collecting ----------------------------------------------------------------------------------------------------
@@ -253,10 +248,10 @@ class FileCoordinator:
         directory = self._parts(session_id)
         parts = []
         for name in directory.names():
-            if _worker_of(name.removesuffix(".json")) is None:
+            if worker_of(name.removesuffix(".json")) is None:
                 continue
             with suppress(DamagedData):
-                part = Part.from_json(_loaded(directory.read(name, limit=_PART_LIMIT)))
+                part = Part.from_json(loaded(directory.read(name, limit=_PART_LIMIT)))
                 if part.session_id == session_id:
                     parts.append(part)
         return tuple(parts)
@@ -300,7 +295,7 @@ class FileCoordinator:
         """Return the last session that ended; see the protocol."""
         known = self._last
         with suppress(ProfilingError):
-            stored = Session.from_json(_loaded(self._state.read("last.json", limit=_ORDER_LIMIT)))
+            stored = Session.from_json(loaded(self._state.read("last.json", limit=_ORDER_LIMIT)))
             if known is None or stored.started >= known.started:
                 return stored
         return known
@@ -319,19 +314,19 @@ class FileCoordinator:
         return self._key(self._worker)
 
     def _own_identity(self) -> bytes:
-        return _dumped(None if self._worker is None else self._worker.to_json())
+        return dumped(None if self._worker is None else self._worker.to_json())
 
     def _read_order(self, directory: PrivateDirectory, name: str) -> Order | None:
         try:
             data = directory.read(name, limit=_ORDER_LIMIT)
-            return None if data is None else Order.from_json(_loaded(data))
+            return None if data is None else Order.from_json(loaded(data))
         except (DamagedData, StorageFailed):
             return None
 
     def _claim(self, session_id: str) -> bool:
         """Take the collecting of a session; False when a live worker has it."""
         descriptor = self._parts(session_id).open_shared("collecting")
-        if not _try_lock(descriptor):
+        if not try_lock(descriptor):
             os.close(descriptor)
             return False
         self._collecting[session_id] = descriptor
@@ -363,10 +358,10 @@ class FileCoordinator:
         try:
             with self._opened(name) as descriptor:
                 content = os.pread(descriptor, _RECORD_SIZE, 0)
-                if _try_lock(descriptor) or not _may_live(worker):
+                if try_lock(descriptor) or not may_live(worker):
                     self._workers.unlink(name)
                     return None
-                return _state_of(worker, content)
+                return state_of(worker, content)
         except (ProfilingError, OSError):
             return None
 
@@ -377,46 +372,3 @@ class FileCoordinator:
             raise FileNotFoundError(name)
         with file:
             yield file.fileno()
-
-
-def _dumped(document: object) -> bytes:
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-
-
-def _loaded(data: bytes | None) -> object:
-    try:
-        return json.loads(data or b"null")
-    except (ValueError, RecursionError) as error:
-        raise DamagedData("a state file is not JSON; it was damaged, and is ignored") from error
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Lock an open file without waiting; True where it is ours now."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _worker_of(key: str) -> WorkerId | None:
-    identity, _, host = key.partition("@")
-    pid, _, rest = identity.partition("-")
-    started, _, number = rest.partition("-")
-    if not (pid.isdecimal() and started.isdecimal() and number.isdecimal() and host):
-        return None
-    return WorkerId(host, int(pid), int(started))
-
-
-def _state_of(worker: WorkerId, content: bytes) -> WorkerState:
-    state, _, session_id = content.decode("ascii", "replace").strip().partition(" ")
-    return WorkerState(worker, session_id.strip(), state if state in _STATES else IDLE)
-
-
-def _may_live(worker: WorkerId) -> bool:
-    """False when the worker was of this machine and its process is gone: a forked child may still hold its lock."""
-    if worker.host != socket.gethostname() or not worker.started:
-        return True
-    return process_started(worker.pid) == worker.started

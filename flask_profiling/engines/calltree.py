@@ -21,6 +21,7 @@ from ._recorder import Recorder, Recorders
 _log = logging.getLogger("flask_profiling")
 
 NOTES = (
+    "Only the threads (or greenlets) in which requests run are covered, not threads that the application starts.",
     "Generators and coroutines count one call each time they are resumed.",
     "Time in functions written in C counts as self time of the Python function that called them.",
 )

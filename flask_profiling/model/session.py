@@ -3,6 +3,7 @@ merging."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,7 @@ from .tree import CallTree
 
 # Bumped when a part or a stored recording changes in a way that older code cannot read.
 RECORDING_VERSION = 1
+SESSION_ID = re.compile(r"prof-[0-9a-z-]{4,60}")
 
 
 class Data(Protocol):
@@ -30,7 +32,7 @@ class Data(Protocol):
 
 
 # kind -> class with from_json() and merged_with()
-DATA_KINDS: dict[str, type[CallGraphs] | type[CallTree] | type[HeapSummary]] = {
+DATA_KINDS: dict[str, type[CallGraphs | CallTree | HeapSummary]] = {
     "callgraphs": CallGraphs,
     "calltree": CallTree,
     "heapsummary": HeapSummary,
@@ -116,7 +118,7 @@ class Session:
         """Read what :meth:`to_json` wrote; raises DamagedData."""
         document = _json.mapping(value)
         return cls(
-            id=_json.text(document.get("id")),
+            id=_session_id(document.get("id")),
             owner=WorkerId.from_json(document.get("owner")),
             started=_json.real(document.get("started")),
             options=SessionOptions.from_json(document.get("options")),
@@ -276,6 +278,14 @@ class Artifact:
     filename: str
     size: int
     created: float
+
+
+def _session_id(value: object) -> str:
+    # It becomes part of paths.
+    name = _json.text(value)
+    if SESSION_ID.fullmatch(name):
+        return name
+    raise DamagedData(f"{name[:40]!r} is not the id of a session; delete the damaged file")
 
 
 def _versioned(value: object) -> Mapping[str, object]:

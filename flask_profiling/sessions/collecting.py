@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from ..errors import ProfilingError, StorageFailed, Unavailable
+from ..errors import DamagedData, ProfilingError, StorageFailed, Unavailable
 from ..formats import FORMATS, Format
 from ..model import (
     Artifact,
@@ -25,7 +26,6 @@ from .results import Stopped
 logger = logging.getLogger("flask_profiling")
 
 IN_FLIGHT_AT_START = "Requests that were already running when the session started are not covered."
-OTHER_THREADS = "Threads that the application starts itself are not covered, only requests."
 
 
 class _Writer(Protocol):
@@ -70,7 +70,6 @@ def merged(
 def _notes(session: Session, recordings: Iterable[Recording], missing: Sequence[WorkerId]) -> Iterable[str]:
     if session.options.cpu != "off":
         yield IN_FLIGHT_AT_START
-        yield OTHER_THREADS
     if session.ended_by == "recovered":
         yield "The session was interrupted: its workers ended without stopping it; this is what they had delivered."
     for worker in missing:
@@ -96,62 +95,80 @@ def write_artifacts(
     Raises StorageFailed (DiskFull) when one could not be stored; those that could are kept, and named in the message.
     """
     session_id = recording.session.id
-    notes: list[str] = []
-    failures: list[StorageFailed] = []
-    artifacts: list[Artifact] = []
-    attachments: dict[str, tuple[str, ...]] = {}
-    for part, item, type_, filename in _attached(parts, formats):
-        alone = sum(1 for other in _attached(parts, formats) if other[2] == type_) == 1
-        try:
-            artifact = store.adopt(spool / filename, type_, session_id, worker=None if alone else part.worker.pid)
-        except StorageFailed as error:
-            failures.append(error)
-            continue
-        artifacts.append(artifact)
-        attachments[item.engine] = (*attachments.get(item.engine, ()), artifact.filename)
+    outcome = _Outcome()
+    attachments = _adopt(parts, formats, store, spool, outcome)
     recording = replace(
         recording,
         recordings=tuple(replace(item, attachments=attachments.get(item.engine, ())) for item in recording.recordings),
     )
     wanted = {"stop", "auto"} if auto_generate else {"stop"}
     for type_, format in formats.items():
-        if format.when not in wanted or not _applies(format, recording):
-            continue
-        try:
-            write = format.writer()
-            artifacts.append(store.write(type_, session_id, lambda out, write=write: write(recording, out)))
-        except Unavailable as error:
-            notes.append(error.message)
-        except StorageFailed as error:
-            failures.append(error)
-        except Exception as error:
-            logger.exception("profiling: the format %s failed", type_)
-            notes.append(f"The {type_} artifact could not be made ({type(error).__name__}); the log has details.")
+        if format.when in wanted and _applies(format, recording):
+            _write(recording, type_, format, store, outcome)
     _retain(store, session_id)
-    if failures:
-        kept = ", ".join(artifact.filename for artifact in artifacts) or "nothing"
-        raise type(failures[0])(f"{failures[0].message} (session {session_id} is stopped; kept: {kept})")
+    if outcome.failures:
+        kept = ", ".join(artifact.filename for artifact in outcome.artifacts) or "nothing"
+        first = outcome.failures[0]
+        raise type(first)(f"{first.message} (session {session_id} is stopped; kept: {kept})")
     order = list(formats)
-    artifacts.sort(key=lambda artifact: order.index(artifact.type))
     return Stopped(
         session=recording.session,
-        artifacts=tuple(artifacts),
+        artifacts=tuple(sorted(outcome.artifacts, key=lambda artifact: order.index(artifact.type))),
         workers=recording.workers,
         missing=recording.missing,
-        notes=(*recording.notes, *notes),
+        notes=(*recording.notes, *outcome.notes),
         recording=recording,
     )
 
 
-def _attached(parts: Sequence[Part], formats: Mapping[str, Format]) -> list[tuple[Part, Recording, str, str]]:
-    suffixes = {format.suffix: type_ for type_, format in formats.items() if format.when == "engine"}
-    return [
-        (part, recording, suffixes[Path(filename).suffix], Path(filename).name)
+@dataclass
+class _Outcome:
+    """What came of the artifacts so far."""
+
+    artifacts: list[Artifact] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[StorageFailed] = field(default_factory=list)
+
+
+def _adopt(
+    parts: Sequence[Part], formats: Mapping[str, Format], store: ArtifactStore, spool: Path, outcome: _Outcome
+) -> dict[str, tuple[str, ...]]:
+    """Make artifacts of the files that engines wrote; returns their names by engine."""
+    types = {format.suffix: type_ for type_, format in formats.items() if format.when == "engine"}
+    found = [
+        (part.worker.pid, recording.engine, Path(filename).name, types[Path(filename).suffix])
         for part in parts
         for recording in part.recordings
         for filename in recording.attachments
-        if Path(filename).suffix in suffixes
+        if Path(filename).suffix in types
     ]
+    several = Counter(type_ for _, _, _, type_ in found)
+    names: dict[str, tuple[str, ...]] = {}
+    for pid, engine, filename, type_ in found:
+        worker = pid if several[type_] > 1 else None
+        try:
+            artifact = store.adopt(spool / filename, type_, parts[0].session_id, worker=worker)
+        except StorageFailed as error:
+            outcome.failures.append(error)
+        except DamagedData as error:
+            outcome.notes.append(error.message)
+        else:
+            outcome.artifacts.append(artifact)
+            names[engine] = (*names.get(engine, ()), artifact.filename)
+    return names
+
+
+def _write(recording: SessionRecording, type_: str, format: Format, store: ArtifactStore, outcome: _Outcome) -> None:
+    try:
+        write = format.writer()
+        outcome.artifacts.append(store.write(type_, recording.session.id, lambda out: write(recording, out)))
+    except Unavailable as error:
+        outcome.notes.append(error.message)
+    except StorageFailed as error:
+        outcome.failures.append(error)
+    except Exception as error:
+        logger.exception("profiling: the format %s failed", type_)
+        outcome.notes.append(f"The {type_} artifact could not be made ({type(error).__name__}); the log has details.")
 
 
 def _applies(format: Format, recording: SessionRecording) -> bool:

@@ -35,7 +35,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What goes on: the running session, its deadline (Unix seconds), the live workers, the last session, the artifacts.
+    """What goes on: the session, its deadline (Unix seconds), the live workers, the last session, what is stored.
 
     ``collecting`` says that the session is stopped and its artifacts are about to be there.
     """

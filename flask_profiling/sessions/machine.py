@@ -1,0 +1,398 @@
+"""The session machine of one worker: start, follow, stop, collect, leave.
+
+A start publishes an order; each worker, by a watcher thread that looks ten times a second, takes part and later
+delivers its part; whoever withdraws the order merges the parts. One worker is many workers with n = 1.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from ..coordination import IDLE, PROFILING, WRITING, Coordinator, Order, WorkerState
+from ..engines import Engine
+from ..errors import AlreadyRunning, NotRunning, ProfilingError, StorageFailed
+from ..model import Artifact, Part, Session, SessionOptions
+from .collecting import merged, write_artifacts
+from .live import Live
+from .results import Started, Status, Stopped
+from .world import Cleaned, Store, World, started_engines
+
+logger = logging.getLogger("flask_profiling")
+
+WATCH_INTERVAL = 0.1
+START_PATIENCE = 2.0
+STOP_PATIENCE = 5.0
+WRITING_PATIENCE = 120.0
+EXPIRY_GRACE = 15.0
+SHUTDOWN_PATIENCE = 8.0
+_TICKS_BETWEEN_ORPHAN_CHECKS = 20
+
+
+class Sessions:
+    """The sessions of one app, seen from one worker.
+
+    ``idle`` is the one attribute that the request path reads while nothing runs; ``live`` is this worker's share in
+    the running session, or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        coordinator: Coordinator,
+        store: Store,
+        world: World,
+        auto_generate: bool = False,
+        cleanup_on_exit: bool = False,
+    ) -> None:
+        self.idle = False
+        self.live: Live | None = None
+        self._coordinator = coordinator
+        self._store = store
+        self._world = world
+        self._auto_generate = auto_generate
+        self._cleanup_on_exit = cleanup_on_exit
+        self._said: set[str] = set()
+        self._begin_life()
+
+    def _begin_life(self) -> None:
+        self._transition = threading.Lock()
+        self._attended = False
+        self._closing = threading.Event()
+        self._left: str | None = None
+        self._recovered: list[Order] = []
+
+    # -- what callers use ----------------------------------------------------------------------------------------------
+
+    def attend(self) -> None:
+        """Become a worker: join the others, and take part if a session runs.
+
+        Called on a process's first request; never raises.
+        """
+        with self._transition:
+            if not self._attended and not self._closing.is_set():
+                self._attended = True
+                self._quietly(self._coordinator.join, self._world.worker())
+                self._quietly(self._follow)
+                self._quietly(self._world.start_watcher, self._watch)
+            self.idle = self.live is None
+
+    def start(self, options: SessionOptions) -> Started:
+        """Start a session in every worker.
+
+        Raises AlreadyRunning; Unavailable or EngineBusy when this worker cannot collect what is asked; StorageFailed
+        or CoordinationFailed when the output directory cannot be used. Then nothing was started anywhere.
+        """
+        self.attend()
+        world = self._world
+        session = Session(world.new_id(), world.worker(), world.now(), options)
+        order = Order(session, world.monotonic() + options.seconds)
+        with self._transition:
+            self._store.prepare()
+            self._coordinator.join(world.worker())
+            self._follow()
+            with self._coordinator.locked():
+                running = self._coordinator.running()
+                if running is not None:
+                    raise AlreadyRunning(self._already_running(running))
+                self._publish(order)
+        workers = self._wait_for_start(session.id)
+        return Started(
+            session=session,
+            deadline=session.started + options.seconds,
+            devtools_url=world.devtools_url(),
+            workers=tuple(state.worker for state in workers if state.session_id == session.id),
+            missing=tuple(state.worker for state in workers if state.session_id != session.id),
+        )
+
+    def stop(self, *, by: str = "stop") -> Stopped:
+        """Stop the running session in every worker, merge what they collected and store it.
+
+        Raises NotRunning, and StorageFailed (DiskFull) when artifacts could not be written; the session is over then
+        too.
+        """
+        self.attend()
+        with self._transition:
+            running = self._coordinator.running()
+            if running is None:
+                raise self._nothing_to_stop()
+            with self._coordinator.locked():
+                ended = self._withdrawn(running, by="recovered" if self._is_stale(running) else by)
+            if ended is None:
+                raise NotRunning("another worker has just stopped the session; see the reports, or start a new one")
+            part = self._leave_session() if self.live is not None else None
+        return self._collect(ended, part)
+
+    def status(self) -> Status:
+        """Tell what goes on, and change nothing."""
+        order = self._coordinator.running()
+        notes: tuple[str, ...] = ()
+        if order is not None and self._is_stale(order):
+            notes = (
+                f"session {order.session.id} was interrupted (its workers ended); it is recovered at the next start",
+            )
+            order = None
+        collecting = self._coordinator.collecting() if order is None else None
+        order = order or collecting
+        world = self._world
+        return Status(
+            collecting=collecting is not None,
+            session=None if order is None else order.session,
+            deadline=None if order is None else world.now() + order.deadline - world.monotonic(),
+            workers=self._coordinator.workers(),
+            last=self._coordinator.last(),
+            artifacts=self._store.artifacts(),
+            notes=notes,
+        )
+
+    def reports(self) -> tuple[Artifact, ...]:
+        """Return the stored artifacts, newest first."""
+        return self._store.artifacts()
+
+    def clean(self) -> Cleaned:
+        """Delete all artifacts but those of the running session."""
+        running = self._coordinator.running()
+        return self._store.clean(keep=None if running is None else running.session.id)
+
+    def shut_down(self, *, recycled: bool = False) -> None:
+        """Bring this worker's part before the process ends; the last worker out finishes the session.
+
+        Never raises.         ``recycled`` says that the server replaces this worker: the session then waits for the
+        successor.
+        """
+        self._closing.set()
+        if not self._attended:
+            return
+        if not self._transition.acquire(timeout=SHUTDOWN_PATIENCE):
+            logger.warning("profiling: this worker is busy while the process ends; its part of the session is lost")
+            return
+        try:
+            ended, part = self._depart(recycled=recycled)
+        except ProfilingError as error:
+            logger.warning("profiling: %s", error.message)
+            return
+        finally:
+            self.idle = True
+            self._transition.release()
+        if ended is not None:
+            self._quietly(self._collect, ended, part)
+        if self._cleanup_on_exit and not recycled and not self._others(None):
+            self._quietly(self._store.clean, keep=None)
+
+    def forget(self) -> None:
+        """In a forked child of the host: drop the parent's session without a word, and be ready to join as a worker of
+        its own."""
+        live, self.live, self.idle = self.live, None, False
+        self._begin_life()
+        self._coordinator.forget()
+        if live is not None:
+            live.abandon()
+
+    # -- this worker ---------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        ticks = 0
+        closing = self._closing
+        while not closing.wait(WATCH_INTERVAL):
+            ticks += 1
+            self._quietly(self._tick, ticks % _TICKS_BETWEEN_ORPHAN_CHECKS == 1)
+
+    def _tick(self, check_orphans: bool) -> None:
+        with self._transition:
+            if self._closing.is_set():
+                return
+            self._coordinator.join(self._world.worker())
+            self._follow()
+            live = self.live
+            recovered, self._recovered = self._recovered, []
+        for order in recovered:
+            self._quietly(self._collect, order, None)
+        if live is not None and self._world.monotonic() >= live.deadline:
+            self._expire(live)
+        if check_orphans:
+            for order in self._coordinator.orphans():
+                self._collect(order, None)
+            self._store.sweep()
+
+    def _expire(self, live: Live) -> None:
+        try:
+            self.stop(by="deadline")
+        except NotRunning:
+            pass
+        finally:
+            with self._transition:
+                if self.live is live:
+                    self._leave_session()
+
+    def _follow(self) -> None:
+        """Do what the published order says; a dead session found on the way is taken over, to be collected by the
+        watcher."""
+        order = self._coordinator.running()
+        live = self.live
+        if live is not None and (order is None or order.session.id != live.session_id):
+            self._leave_session()
+        if order is None or self.live is not None:
+            return
+        if order.session.id == self._left and self._world.monotonic() <= order.deadline + EXPIRY_GRACE:
+            return
+        with self._coordinator.locked():
+            if self._coordinator.running() != order:
+                return
+            if not self._is_stale(order):
+                self._take_part(order, self._engines(order, strict=False))
+                return
+            ended = self._withdrawn(order, by="recovered")
+        if ended is not None:
+            self._recovered.append(ended)
+
+    def _publish(self, order: Order) -> None:
+        session_id = order.session.id
+        started, notes = self._engines(order, strict=True)
+        try:
+            self._coordinator.report(session_id, PROFILING)
+            self._coordinator.publish(order)
+        except BaseException:
+            self._stop_quietly(started)
+            self._quietly(self._coordinator.report, "", IDLE)
+            raise
+        self._take_part(order, (started, notes))
+
+    def _take_part(self, order: Order, prepared: tuple[list[Engine], list[str]]) -> None:
+        started, notes = prepared
+        session_id = order.session.id
+        self.live = Live(session_id, order.deadline, worker=self._world.worker(), engines=started, notes=notes)
+        self._left = None
+        self.idle = False
+        self._quietly(self._coordinator.take_part, session_id)
+        self._quietly(self._coordinator.report, session_id, PROFILING)
+
+    def _engines(self, order: Order, *, strict: bool) -> tuple[list[Engine], list[str]]:
+        return started_engines(self._world, order.session, self._coordinator.spool(order.session.id), strict=strict)
+
+    def _stop_quietly(self, started: list[Engine]) -> None:
+        for engine in started:
+            self._quietly(engine.stop)
+
+    def _leave_session(self) -> Part | None:
+        """Stop this worker's engines and deliver its part; returns the part for a collector in this process."""
+        live = self.live
+        if live is None:
+            return None
+        self._quietly(self._coordinator.report, live.session_id, WRITING)
+        self.live, self.idle, self._left = None, True, live.session_id
+        part = live.stop()
+        self._quietly(self._coordinator.deliver, part)
+        self._quietly(self._coordinator.report, "", IDLE)
+        return part
+
+    def _depart(self, *, recycled: bool) -> tuple[Order | None, Part | None]:
+        """Leave the session and the other workers; returns the order when this worker, as the last one, must
+        collect."""
+        live = self.live
+        part = self._leave_session()
+        with self._coordinator.locked():
+            self._coordinator.leave()
+            order = self._coordinator.running()
+            if live is None or order is None or order.session.id != live.session_id or self._others(live.session_id):
+                return None, None
+            if recycled:
+                self._coordinator.expect_successor(live.session_id)
+                return None, None
+            return self._withdrawn(order, by="shutdown"), part
+
+    # -- the others ----------------------------------------------------------------------------------------------------
+
+    def _others(self, session_id: str | None) -> list[WorkerState]:
+        me = self._world.worker()
+        states = self._coordinator.workers()
+        return [state for state in states if state.worker != me and session_id in (None, state.session_id)]
+
+    def _is_stale(self, order: Order) -> bool:
+        """Tell whether nobody alive takes part any more, or the session is long over its time."""
+        if self._world.monotonic() > order.deadline + EXPIRY_GRACE:
+            return True
+        session_id = order.session.id
+        if any(state.session_id == session_id for state in self._coordinator.workers()):
+            return False
+        return not self._coordinator.successor_expected(session_id)
+
+    def _withdrawn(self, order: Order, *, by: str) -> Order | None:
+        ended = order.ended(at=self._world.now(), monotonic=self._world.monotonic(), by=by)
+        return ended if self._coordinator.withdraw(ended) else None
+
+    def _wait_for_start(self, session_id: str) -> tuple[WorkerState, ...]:
+        deadline = self._world.monotonic() + START_PATIENCE
+        while True:
+            states = self._coordinator.workers()
+            if all(state.session_id == session_id for state in states) or self._world.monotonic() > deadline:
+                return states
+            self._world.sleep(0.01)
+
+    def _wait_for_parts(self, session_id: str) -> None:
+        begun = self._world.monotonic()
+        while True:
+            states = [state.state for state in self._coordinator.workers() if state.session_id == session_id]
+            patience = STOP_PATIENCE if PROFILING in states else WRITING_PATIENCE
+            if not states or self._world.monotonic() > begun + patience:
+                return
+            self._world.sleep(0.01)
+
+    def _collect(self, order: Order, own: Part | None) -> Stopped:
+        session_id = order.session.id
+        self._wait_for_parts(session_id)
+        parts = list(self._coordinator.parts(session_id))
+        if own is not None and all(part.worker != own.worker for part in parts):
+            parts.append(own)
+        recording = merged(order.session, parts, self._coordinator.participants(session_id), self._world.environment())
+        try:
+            return write_artifacts(
+                recording,
+                parts,
+                store=self._store,
+                spool=self._coordinator.spool(session_id),
+                auto_generate=self._auto_generate,
+            )
+        finally:
+            self._quietly(self._coordinator.finish, order)
+
+    # -- words ---------------------------------------------------------------------------------------------------------
+
+    def _already_running(self, order: Order) -> str:
+        left = max(0.0, order.deadline - self._world.monotonic())
+        until = time.strftime("%H:%M:%S", time.gmtime(self._world.now() + left))
+        session = order.session
+        ago = max(0.0, session.options.seconds - left)
+        return (
+            f"profiling is already running ({session.id}, started {ago:.0f} s ago by worker {session.owner.pid}); "
+            f"stop it, or wait until {until} UTC"
+        )
+
+    def _nothing_to_stop(self) -> ProfilingError:
+        live = self.live
+        if live is None:
+            return NotRunning("no profiling session is running; start one first")
+        self._leave_session()
+        if self._coordinator.ended(live.session_id):
+            return NotRunning(
+                f"another worker has just stopped session {live.session_id}; see the reports, or start a new one"
+            )
+        return StorageFailed(
+            f"session {live.session_id} is lost: the output directory was deleted or replaced while it ran; "
+            "start a new one"
+        )
+
+    def _quietly(self, action: Callable[..., object], *arguments: object, **named: object) -> None:
+        """Run an action whose failure must not reach the host; each kind of failure is logged once."""
+        try:
+            action(*arguments, **named)
+        except ProfilingError as error:
+            if error.message not in self._said:
+                self._said.add(error.message)
+                logger.warning("profiling: %s", error.message)
+        except Exception as error:
+            kind = f"{type(error).__name__} in {getattr(action, '__name__', action)}"
+            if kind not in self._said:
+                self._said.add(kind)
+                logger.exception("profiling: %s; the host is not affected", kind)

@@ -1,0 +1,103 @@
+"""What a session machine takes from outside: clocks, ids, engines and a store, so that tests can hand in their own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from .. import engines
+from ..errors import ProfilingError, Unavailable
+from ..model import Artifact, Session, SessionOptions, WorkerId
+from .collecting import ArtifactStore
+
+
+class Cleaned(Protocol):
+    """How many reports of how many sessions were deleted."""
+
+    @property
+    def reports(self) -> int:
+        """How many artifacts."""
+
+    @property
+    def sessions(self) -> int:
+        """Of how many sessions."""
+
+
+class Store(ArtifactStore, Protocol):
+    """As much of the store as sessions need."""
+
+    def prepare(self) -> None:
+        """Make the output directory ready, or say why it cannot be."""
+
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Return what is stored, newest first."""
+
+    def clean(self, *, keep: str | None) -> Cleaned:
+        """Delete what is stored, but for one session."""
+
+    def sweep(self) -> None:
+        """Delete what a killed process left half-written."""
+
+
+def _in_daemon_thread(watch: Callable[[], None]) -> None:
+    threading.Thread(target=watch, name="flask-profiling", daemon=True).start()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything a session machine takes from outside, so that tests can hand in their own."""
+
+    worker: Callable[[], WorkerId]
+    new_id: Callable[[], str]
+    environment: Callable[[], Mapping[str, str]] = dict
+    devtools_url: Callable[[], str | None] = lambda: None
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    start_watcher: Callable[[Callable[[], None]], object] = _in_daemon_thread
+    create_engine: Callable[[str, engines.EngineOptions], engines.Engine] = engines.create
+    engine_options: Callable[[Session, Path], engines.EngineOptions] = field(
+        default=lambda session, spool: engines.EngineOptions(session.id, spool)
+    )
+
+
+def started_engines(
+    world: World, session: Session, spool: Path, *, strict: bool
+) -> tuple[list[engines.Engine], list[str]]:
+    """Start the engines of a session; ``strict`` raises what stands in the way, else it becomes a note."""
+    options = world.engine_options(session, spool)
+    started: list[engines.Engine] = []
+    notes: list[str] = []
+    for name in _engine_names(session.options):
+        try:
+            engine = _created(world, name, options)
+            engine.start()
+        except ProfilingError as error:
+            if strict:
+                for other in started:
+                    other.stop()
+                raise
+            notes.append(f"worker {world.worker().pid}: {error.message}")
+        else:
+            started.append(engine)
+    return started, notes
+
+
+def _created(world: World, name: str, options: engines.EngineOptions) -> engines.Engine:
+    try:
+        return world.create_engine(name, options)
+    except KeyError:
+        raise Unavailable(f"the engine {name!r} is not part of this version; see 'flask profiling doctor'") from None
+
+
+def _engine_names(options: SessionOptions) -> Iterator[str]:
+    if options.cpu != "off":
+        yield options.cpu
+    if options.allocations:
+        yield "allocations"
+    if options.heap:
+        yield "heap"
