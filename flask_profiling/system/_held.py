@@ -15,7 +15,7 @@ from .calls import System, has_owners
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-_EXTRA = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_EXTRA = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _EXTRA
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _EXTRA
 # Without O_NONBLOCK a planted FIFO would hold the thread that opens it for ever.

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import BinaryIO
 import pytest
 
 from flask_profiling.errors import DamagedData, DiskFull, StorageFailed, Unavailable
+from flask_profiling.processes import process_space
 from flask_profiling.system import PrivateDirectory
 from tests.faults import FailingSystem, OtherSystem, open_descriptors, tree, without_descriptors
 
@@ -264,6 +266,11 @@ class TestWrite:
         PrivateDirectory(private.root, system=system).write_bytes("name", b"x")
         order = [call for call in system.calls if call in ("write", "fsync", "replace")]
         assert order == ["write", "fsync", "replace", "fsync"]
+        system.calls.clear()
+        other = PrivateDirectory(private.root, "other", system=system)
+        PrivateDirectory(private.root, system=system).move("name", other, "new")
+        order = [call for call in system.calls if call in ("fsync", "replace")]
+        assert order == ["fsync", "replace", "fsync"]
 
     def test_who_reads_the_old_file_keeps_it(self, private: PrivateDirectory) -> None:
         private.write_bytes("name", b"old")
@@ -301,8 +308,11 @@ class TestWrite:
         assert caught.value is raised
         assert tree(private.path) == {"name": b"old"}
 
-    def test_exception_is_not_hidden_by_a_disk_that_is_full_as_well(self, private: PrivateDirectory) -> None:
-        def full(descriptor: int, data: object) -> int:
+    @pytest.mark.parametrize(("call", "left"), [("write", 0), ("unlink", 1)])
+    def test_exception_is_not_hidden_by_a_disk_that_fails_as_well(
+        self, private: PrivateDirectory, call: str, left: int
+    ) -> None:
+        def fail(*arguments: object, **keywords: object) -> None:
             raise OSError(errno.ENOSPC, "")
 
         def write(out: BinaryIO) -> None:
@@ -310,7 +320,8 @@ class TestWrite:
             raise Unavailable("no renderer; install one")
 
         with pytest.raises(Unavailable):
-            PrivateDirectory(private.root, system=OtherSystem(write=full)).write("name", write)
+            PrivateDirectory(private.root, system=OtherSystem(**{call: fail})).write("name", write)
+        assert private.sweep(now=time.time() + 7200) == left
         assert tree(private.path) == {}
 
     @pytest.mark.parametrize(
@@ -550,6 +561,12 @@ class TestList:
         found = PrivateDirectory(private.root, system=haunted).files(lambda name: True)
         assert [name for name, _ in found] == ["here"]
 
+    def test_looking_changes_no_mode(self, private: PrivateDirectory) -> None:
+        private.path.mkdir()
+        private.path.chmod(0o755)
+        assert (private.names(), private.read("name", limit=1), private.sweep(now=0)) == ([], None, 0)
+        assert mode(private.path) == 0o755
+
     def test_directory_replaced_by_a_link_is_not_listed(self, private: PrivateDirectory, outside: Path) -> None:
         private.path.symlink_to(outside)
         for operation in (private.names, lambda: private.files(lambda name: True), lambda: private.unlink("name")):
@@ -644,6 +661,15 @@ class TestRemove:
         assert [inner.remove(), inner.remove()] == [True, False]
         assert tree(private.path) == {"a": "directory"}
         assert tree(outside) == {"inner": "directory", "name": b"theirs"}
+
+    def test_file_that_somebody_else_removes_meanwhile_is_no_failure(self, private: PrivateDirectory) -> None:
+        dead = f".tmp-{process_space()}-{2**31 - 1}-0-{'0' * 16}"
+        haunted = OtherSystem(listdir=lambda descriptor: [dead, *os.listdir(descriptor)])
+        private.child("a").write_bytes("name", b"x")
+        directory = PrivateDirectory(private.root, "a", system=haunted)
+        assert directory.sweep(now=0) == 0
+        assert directory.remove()
+        assert tree(private.path) == {}
 
     def test_directory_that_holds_directories_is_refused(self, private: PrivateDirectory) -> None:
         private.child("a", "theirs").write_bytes("name", b"x")
