@@ -24,6 +24,7 @@ from flask_profiling.cli import profiling
 _SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 
 PACKAGE_HOME = Path(flask_profiling.__file__).parents[1]
+PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
 
 STATUS: dict[str, object] = {"enabled": True, "active": False, "lastSession": None, "reports": []}
 
@@ -153,7 +154,7 @@ class Shell:
     environ: Mapping[str, str]
 
     def argv(self, *args: str) -> list[str]:
-        return [sys.executable, "-W", "error::DeprecationWarning:flask_profiling", "-m", "flask", *args]
+        return [PYTHON, "-W", "error::DeprecationWarning:flask_profiling", "-m", "flask", *args]
 
     def run(self, *args: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

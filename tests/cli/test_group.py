@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 
 import click
 import pytest
 
 from flask_profiling.cli import COMMANDS, profiling
-from tests.cli.conftest import STATUS, FakeServer, Run, Shell, lines_within
+from tests.cli.conftest import PYTHON, STATUS, FakeServer, Run, Shell, lines_within
 
 HEAVY = (
     "cProfile",
@@ -30,17 +29,13 @@ HEAVY = (
 def test_importing_the_group_imports_nothing_heavy(shell: Shell) -> None:
     """Flask's own command imports every plug-in, and so ours, each time anybody runs ``flask``."""
     code = f"import sys, flask_profiling.cli; print([name for name in {HEAVY!r} if name in sys.modules])"
-    found = subprocess.run(
-        [sys.executable, "-c", code], env=dict(shell.environ), capture_output=True, text=True, timeout=60
-    )
+    found = subprocess.run([PYTHON, "-c", code], env=dict(shell.environ), capture_output=True, text=True, timeout=60)
     assert (found.stdout.strip(), found.stderr) == ("[]", "")
 
 
 def test_a_command_is_imported_when_it_is_used(shell: Shell) -> None:
     code = "import sys, flask_profiling.cli; print([n for n in sys.modules if n.startswith('flask_profiling.cli.')])"
-    found = subprocess.run(
-        [sys.executable, "-c", code], env=dict(shell.environ), capture_output=True, text=True, timeout=60
-    )
+    found = subprocess.run([PYTHON, "-c", code], env=dict(shell.environ), capture_output=True, text=True, timeout=60)
     assert "flask_profiling.cli.session" not in found.stdout
     assert "flask_profiling.cli.serve" not in found.stdout
 
@@ -158,7 +153,7 @@ def test_the_exit_statuses_reach_the_shell(shell: Shell, fake: FakeServer, close
 def test_the_shell_completes_commands(shell: Shell) -> None:
     words = {"_FLASK_COMPLETE": "bash_complete", "COMP_WORDS": "flask profiling sta", "COMP_CWORD": "2"}
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from flask.cli import main; sys.argv[0] = 'flask'; main()"],
+        [PYTHON, "-c", "import sys; from flask.cli import main; sys.argv[0] = 'flask'; main()"],
         cwd=shell.directory,
         env={**shell.environ, **words},
         capture_output=True,

@@ -88,13 +88,15 @@ class Served:
         return self.wait_for(r"Running on (http://127\.0\.0\.1:\d+)")[1]
 
     def get(self) -> str:
-        """Return the body of the first page, or the status of an error."""
+        """Return the body of the first page, or the status of an error; nothing where a reload cut the connection."""
         try:
             with urllib.request.urlopen(self.url, timeout=10) as answer:
                 return str(answer.read(), "utf-8")
         except urllib.error.HTTPError as error:
             with error:
                 return str(error.code)
+        except ConnectionError:
+            return ""
 
 
 Serve = Callable[..., Served]

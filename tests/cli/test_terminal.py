@@ -9,7 +9,6 @@ import re
 import select
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.cli.conftest import STATUS, FakeServer, Shell, lines_within
+from tests.cli.conftest import PYTHON, STATUS, FakeServer, Shell, lines_within
 from tests.cli.test_session import FILES, STOPPED
 
 # makes the pseudo-terminal the controlling one, so that Ctrl-C is what the terminal makes of it
@@ -67,7 +66,7 @@ def terminal(shell: Shell) -> Iterator[OpenTerminal]:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         process = subprocess.Popen(
-            [sys.executable, "-c", _LAUNCH, *shell.argv("profiling", *args)],
+            [PYTHON, "-c", _LAUNCH, *shell.argv("profiling", *args)],
             cwd=shell.directory,
             env={**shell.environ, **environ},
             stdin=slave,
