@@ -1,0 +1,107 @@
+"""Through HTTP, under several servers: the call tree of a threaded workload has exact counts and not one false path."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from flask_profiling.model import CallTree, SessionRecording
+from tests.components import requires
+from tests.integration.servers import NEEDS, serve
+
+ROUNDS = 10
+ROUTES = ["/cheap", "/dear", "/stream", "/error"]
+
+# the application's paths below each route -> calls per round
+TRUE_PATHS = {
+    "GET /cheap [cheap_view]": {
+        ("cheap_view",): 1,
+        ("cheap_view", "cheap"): 1,
+        ("cheap_view", "cheap", "shared"): 1,
+        ("cheap_view", "cheap", "shared", "leaf"): 1,
+    },
+    "GET /dear [dear_view]": {
+        ("dear_view",): 1,
+        ("dear_view", "dear"): 1,
+        ("dear_view", "dear", "shared"): 1,
+        ("dear_view", "dear", "shared", "leaf"): 10,
+        **{("dear_view", *["recurse"] * depth): 1 for depth in range(1, 7)},
+    },
+    "GET /stream [stream_view]": {("stream_view",): 1, ("chunks",): 4, ("chunks", "leaf"): 3},
+    "GET /error [error_view]": {("error_view",): 1},
+    "GET /async [async_view]": {
+        ("async_view",): 1,
+        ("async_view", "dear"): 1,
+        ("async_view", "dear", "shared"): 1,
+        ("async_view", "dear", "shared", "leaf"): 10,
+    },
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param((kind, workers), marks=requires("asgiref", *NEEDS[kind]), id=f"{kind}-{workers}")
+        for kind, workers in [("werkzeug", 1), ("waitress", 1), ("gthread", 2), ("gevent", 2)]
+    ],
+)
+def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionRecording]:
+    kind, workers = request.param
+    with serve(kind, tmp_path_factory.mktemp(kind), workers=workers) as server:
+        server.worker_pids(at_least=workers)
+        assert server.start(cpu="calltree").status == 200
+        server.load(ROUTES * ROUNDS)
+        for _ in range(ROUNDS):
+            assert server.get("/async").status == 200
+        answer = server.stop()
+        stored = next(name for name in answer.json()["artifacts"] if "/recording-" in name)
+        yield SessionRecording.from_json(json.loads((server.directory / stored).read_bytes()))
+
+
+def tree_of(recording: SessionRecording) -> CallTree:
+    (item,) = recording.recordings
+    assert isinstance(item.data, CallTree)
+    return item.data
+
+
+def application_paths(tree: CallTree) -> dict[str, Counter[tuple[str, ...]]]:
+    """Return the calls by route and path, with the library's functions left out of the paths."""
+    found: dict[str, Counter[tuple[str, ...]]] = {}
+    places: list[tuple[str, tuple[str, ...]]] = []
+    for node, parent in enumerate(tree.parents):
+        if parent < 0:
+            places.append((tree.name(node), ()))
+            continue
+        route, path = places[parent]
+        if tree.labels[node] in tree.library:
+            places.append((route, path))
+            continue
+        places.append((route, (*path, tree.name(node))))
+        found.setdefault(route, Counter())[places[-1][1]] += tree.calls[node]
+    return found
+
+
+def test_every_path_is_true_and_counted(recording: SessionRecording) -> None:
+    found = application_paths(tree_of(recording))
+    assert {route: dict(paths) for route, paths in found.items() if "/pid" not in route} == {
+        route: {path: calls * ROUNDS for path, calls in paths.items()} for route, paths in TRUE_PATHS.items()
+    }
+
+
+def test_waiting_is_shown_where_the_application_waits(recording: SessionRecording) -> None:
+    requests = recording.requests["GET /cheap [cheap_view]"]
+    assert requests.requests == ROUNDS
+    # the view sleeps for a millisecond
+    assert requests.wall_time >= 0.001 * ROUNDS
+    assert requests.cpu_time < requests.wall_time
+
+
+def test_the_tracks_name_every_request(recording: SessionRecording) -> None:
+    tree = tree_of(recording)
+    requests = Counter(tree.routes[route] for track in tree.tracks for route, _, _ in track.requests)
+    assert requests["GET /cheap [cheap_view]"] >= ROUNDS
+    assert all(begin <= end for track in tree.tracks for _, begin, end in track.requests)
+    assert {track.worker for track in tree.tracks} == {worker.pid for worker in recording.workers}
