@@ -33,7 +33,8 @@ _encode = JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 class Task(NamedTuple):
     """What the parent hands to its child: open files (all but these are closed), the pages of earlier walks, and the rules.
 
-    ``out`` is the artifact, ``scratch`` room for the format, ``report`` where the child leaves JSON for the parent.
+    ``out`` is the artifact, ``scratch`` room for the format, ``report`` where the child leaves JSON for the parent; ``own`` are objects made
+    for the snapshot, which do not belong in it.
     """
 
     out: BufferedRandom
@@ -44,6 +45,7 @@ class Task(NamedTuple):
     full: bool
     live: Live
     seconds: int
+    own: Sequence[object]
 
 
 def run(task: Task, mask: Iterable[int]) -> None:
@@ -162,5 +164,5 @@ def host_objects(task: Task) -> Sequence[object]:
     """Return the objects of the host that the collector knows, without those that were made for the snapshot."""
     found = others()
     live = task.live
-    own = {id(value) for value in (task, *task, live, *live)}
+    own = {id(value) for value in (task, *task, live, *live, *task.own)}
     return list(compress(found, map(not_, map(own.__contains__, map(id, found)))))

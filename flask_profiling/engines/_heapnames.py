@@ -32,7 +32,7 @@ _ADDED_BY_THREADING = re.compile(
 
 def identifier(value: object, otherwise: str) -> str:
     """Return ``value`` if it is text that looks like a (dotted) Python name, else ``otherwise``."""
-    if type(value) is str and len(value) <= _LONGEST and _DOTTED.match(value):
+    if type(value) is str and len(value) <= _LONGEST and (value.isidentifier() or _DOTTED.match(value)):
         return value
     return otherwise
 

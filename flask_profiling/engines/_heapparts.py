@@ -14,7 +14,8 @@ import weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
-from operator import is_
+from operator import attrgetter, is_, itemgetter
+from typing import NamedTuple
 
 from ._heapnames import Names, identifier, namespace, type_flags, type_mro
 from ._heapreaders import HEAP_TYPE, STEP, Reader, Reading, dict_getter, slots_of
@@ -22,23 +23,20 @@ from ._heapreaders import HEAP_TYPE, STEP, Reader, Reading, dict_getter, slots_o
 Pair = tuple[int, object]
 Part = Callable[[object], Iterable[Pair]]
 
-# Builtin class -> fields that are C-level on it; what they give counts only if the collector finds it in the object too.
+# Builtin class -> fields that are C-level on it; what they give counts only if the collector finds it in the object too. Those that
+# may hold None come first: the others have none of it.
 _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
         types.FunctionType,
         (
-            *("__code__", "__globals__", "__closure__", "__defaults__", "__kwdefaults__", "__builtins__"),
-            *("__module__", "__doc__", "__name__", "__qualname__"),
+            *("__doc__", "__module__", "__code__", "__globals__", "__closure__", "__defaults__", "__kwdefaults__"),
+            *("__builtins__", "__name__", "__qualname__"),
         ),
     ),
     (types.MethodType, ("__func__", "__self__")),
     (types.BuiltinFunctionType, ("__self__", "__module__")),
     (types.TracebackType, ("tb_frame", "tb_next")),
-    (types.GetSetDescriptorType, ("__objclass__",)),
-    (types.MemberDescriptorType, ("__objclass__",)),
-    (types.MethodDescriptorType, ("__objclass__",)),
-    (types.WrapperDescriptorType, ("__objclass__",)),
-    (property, ("fget", "fset", "fdel", "__doc__")),
+    (property, ("__doc__", "fget", "fset", "fdel")),
     (staticmethod, ("__func__",)),
     (classmethod, ("__func__",)),
     (slice, ("start", "stop", "step")),
@@ -53,11 +51,12 @@ _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
 )
 # References that the collector does not follow.
 _OWNED_FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
-    (
-        types.CodeType,
-        ("co_consts", "co_names", "co_filename", "co_name", "co_qualname", "co_linetable", "co_exceptiontable"),
-    ),
     (types.FrameType, ("f_back", "f_code", "f_globals")),
+)
+_CODE_FIELDS = tuple(
+    name
+    for name in ("co_consts", "co_names", "co_filename", "co_name", "co_qualname", "co_linetable", "co_exceptiontable")
+    if type(types.CodeType.__dict__.get(name)) is types.MemberDescriptorType
 )
 _SUSPENDED = (
     (types.GeneratorType, "gi_frame"),
@@ -65,15 +64,35 @@ _SUSPENDED = (
     (types.AsyncGeneratorType, "ag_frame"),
 )
 # Classes that hold one thing only.
-_HOLDERS = (
+HOLDERS = (
     (types.CellType, "cell_contents"),
     (types.MappingProxyType, "mapping"),
     (types.ModuleType, "__dict__"),
     (type, "(member)"),
 )
 _SEQUENCES = (list, tuple, deque, set, frozenset)
+_MOST_PATTERNS = 16
 _VALUES_ARE_INLINE = sys.version_info >= (3, 13)
 _weak_target = weakref.ReferenceType.__call__
+
+
+class _Pattern(NamedTuple):
+    """Which fields stand where among the references of an object: what the getters give of both must be the same objects."""
+
+    found: Callable[[Sequence[object]], tuple[object, ...]]
+    named: Callable[[Sequence[object]], tuple[object, ...]]
+    labels: Sequence[int]
+
+
+def _pattern(referents: Sequence[object], values: Sequence[object], labels: Sequence[int]) -> _Pattern | None:
+    places: dict[int, int] = {}
+    for index, value in enumerate(values):
+        where = next((at for at, child in enumerate(referents) if child is value and at not in places), None)
+        if where is not None:
+            places[where] = index
+    if len(places) < 2 or len(labels) != len(referents):
+        return None
+    return _Pattern(itemgetter(*places), itemgetter(*places.values()), labels)
 
 
 class Parts(Reader):
@@ -82,7 +101,7 @@ class Parts(Reader):
     ``parts`` name what the collector finds; ``owned`` name references that it does not follow.
     """
 
-    step = STEP // 16
+    step = STEP // 4
 
     def __init__(self, cls: type, names: Names) -> None:
         super().__init__(cls, names)
@@ -93,22 +112,43 @@ class Parts(Reader):
         self._dict = self._other if self._dict_of is None else number("internal", "__dict__")
         self.parts = parts_of(cls, names)
         self.owned = owned_of(cls, names)
+        fields = next((fields for base, fields in _FIELDS if base is cls and cls is not type), ())
+        self._values = attrgetter(*fields) if len(fields) > 1 else None
+        self._patterns: dict[int, list[_Pattern]] = {}
 
     def read(self, objects: Sequence[object]) -> Reading:
         """Return everything, with names where they are known."""
         counts: list[int] = []
         labels: list[int] = []
         children: list[object] = []
+        add = self.one if self._values is None else self._like_another
         for value in objects:
             before = len(children)
-            self.one(value, labels, children)
+            add(value, labels, children)
             counts.append(len(children) - before)
         return Reading(counts, labels, tuple(children))
+
+    def _like_another(self, value: object, labels: list[int], children: list[object]) -> None:
+        """Add what one object refers to, named like those of an object before it, if the same fields are at the same positions."""
+        assert self._values is not None
+        referents = gc.get_referents(value)
+        values = self._values(value)
+        patterns = self._patterns.setdefault(len(referents), [])
+        for pattern in patterns:
+            if all(map(is_, pattern.found(referents), pattern.named(values))):
+                labels += pattern.labels
+                children += referents
+                return
+        first = len(labels)
+        self.one(value, labels, children)
+        pattern = _pattern(referents, values, labels[first:])
+        if pattern is not None and len(patterns) < _MOST_PATTERNS:
+            patterns.append(pattern)
 
     def one(self, value: object, labels: list[int], children: list[object]) -> None:
         """Add what one object refers to."""
         referents = gc.get_referents(value)
-        owned = [pair for part in self.owned for pair in part(value)]
+        owned = [pair for part in self.owned for pair in part(value) if pair[1] is not None]
         pairs = [pair for part in self.parts for pair in part(value)]
         if self._dict_of is not None:
             pairs += self._attributes(value, referents)
@@ -140,6 +180,17 @@ class Parts(Reader):
         return zip(self.known.of_keys(attributes), attributes.values())
 
 
+class Holders(Parts):
+    """Objects that hold one other object, or none."""
+
+    step = STEP
+
+    def read(self, objects: Sequence[object]) -> Reading:
+        """Return what they hold."""
+        held = list(map(gc.get_referents, objects))
+        return Reading(list(map(len, held)), [self._other], tuple(chain.from_iterable(held)))
+
+
 class Titled(Parts):
     """Objects that are shown with a name of their own: functions, modules, frames, code."""
 
@@ -151,6 +202,18 @@ class Titled(Parts):
     def names(self, objects: Sequence[object]) -> Sequence[str]:
         """Return one name each, in angle brackets, so that DevTools groups them under the first word."""
         return [f"<{self._word} {self._title(value)}>" for value in objects]
+
+
+class Codes(Titled):
+    """Code objects; the collector does not look into them."""
+
+    step = STEP // 4
+
+    def read(self, objects: Sequence[object]) -> Reading:
+        """Return constants, names and tables."""
+        labels = [self.known.labels.number("internal", field) for field in _CODE_FIELDS]
+        values = chain.from_iterable(map(attrgetter(*_CODE_FIELDS), objects))
+        return Reading(len(labels), labels, tuple(values))
 
 
 class Classes(Titled):
@@ -250,7 +313,7 @@ def owned_of(cls: type, names: Names) -> list[Part]:
 
 
 def _holds(cls: type) -> str:
-    return next((name for base, name in _HOLDERS if inherits(cls, base)), "(reference)")
+    return next((name for base, name in HOLDERS if inherits(cls, base)), "(reference)")
 
 
 def _local(number: Callable[[str, str], int], name: object) -> int:
@@ -263,8 +326,7 @@ def _fields(getters: Sequence[tuple[int, Callable[[object], object]]], value: ob
             child = get(value)
         except (AttributeError, ValueError):
             continue
-        if child is not None:
-            yield label, child
+        yield label, child
 
 
 def _elements(

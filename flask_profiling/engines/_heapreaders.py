@@ -40,7 +40,7 @@ class Reading(NamedTuple):
 
     counts: int | Sequence[int]
     labels: Sequence[int] | None
-    children: Sequence[object]
+    children: tuple[object, ...]
     late: bool = False
 
 

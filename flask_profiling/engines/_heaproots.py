@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..model.heap import Label
 from ._heapnames import Names, class_name, code_name, identifier, thread_name, type_flags, type_mro
-from ._heapparts import Classes, Parts, Titled, WeakReferences, inherits, module_title
+from ._heapparts import HOLDERS, Classes, Codes, Holders, Parts, Titled, WeakReferences, inherits, module_title
 from ._heapreaders import (
     HAS_GC,
     HEAP_TYPE,
@@ -40,11 +40,11 @@ _EXACT: tuple[tuple[type, type[Reader]], ...] = (
     (dict, Dicts),
     *((cls, Elements) for cls in (list, tuple, set, frozenset)),
 )
-_TITLED: tuple[tuple[type, str, Callable[..., str]], ...] = (
-    (types.FunctionType, "function", lambda value: code_name(value.__code__)),
-    (types.CodeType, "code", code_name),
-    (types.FrameType, "frame", lambda value: code_name(value.f_code)),
-    (types.ModuleType, "module", module_title),
+_TITLED: tuple[tuple[type, type[Titled], str, Callable[..., str]], ...] = (
+    (types.FunctionType, Titled, "function", lambda value: code_name(value.__code__)),
+    (types.CodeType, Codes, "code", code_name),
+    (types.FrameType, Titled, "frame", lambda value: code_name(value.f_code)),
+    (types.ModuleType, Titled, "module", module_title),
 )
 
 
@@ -70,15 +70,17 @@ def reader_for(cls: type, names: Names) -> Reader:
     for base, simple in (*(_FULL if names.full else ()), *_EXACT):
         if cls is base:
             return simple(cls, names)
-    for base, word, title in _TITLED:
+    for base, titled, word, title in _TITLED:
         if cls is base or (base is types.ModuleType and inherits(cls, base)):
-            return Titled(cls, names, word, title)
+            return titled(cls, names, word, title)
     if flags & _TYPE_SUBCLASS:
         return Classes(cls, names, "class", class_name)
     if inherits(cls, weakref.ReferenceType):
         return WeakReferences(cls, names)
     if not flags & HAS_GC:
         return Reader(cls, names)
+    if any([cls is base for base, _ in HOLDERS]):
+        return Holders(cls, names)
     parts = Parts(cls, names)
     if not flags & HEAP_TYPE:
         return parts

@@ -19,8 +19,8 @@ from ._heapnames import Labels, Names
 from ._heapplaces import Places
 from ._heapreaders import Reader, Reading
 
-# Edges worked on in one go.
-_SLICE = 8192
+# Edges worked on in one go: large enough that the new objects among them form groups, small enough for the processor's cache.
+_BATCH = 16384
 # With so many classes among new objects, one pass that sorts them is cheaper than one pass for each.
 _FEW = 4
 
@@ -38,6 +38,15 @@ class _Run(NamedTuple):
     reader: Reader
     objects: Sequence[object]
     places: array[int]
+
+
+class _Piece(NamedTuple):
+    """Objects that were read: their rows, and those of their children that need a number now."""
+
+    rows: NodeRows
+    reading: Reading | None
+    children: tuple[object, ...]
+    strong: Sequence[bool]
 
 
 class Walk:
@@ -81,8 +90,8 @@ class Walk:
         yield from self._walk_classes()
         others = self._others()
         held: list[tuple[Label, object]] = []
-        for first in range(0, len(others), _SLICE):
-            part = tuple(others[first : first + _SLICE])
+        for first in range(0, len(others), _BATCH):
+            part = tuple(others[first : first + _BATCH])
             missing = compress(part, map(not_, self._places.numbers(self._places.of(part))))
             for value in missing:
                 if not self._number(value):
@@ -109,8 +118,8 @@ class Walk:
 
     def _hold(self, name: str, held: Sequence[tuple[Label, object]]) -> None:
         numbers: Sequence[int] = ()
-        for first in range(0, len(held), _SLICE):
-            numbers = [*numbers, *self._resolve(tuple(value for _, value in held[first : first + _SLICE]))]
+        for first in range(0, len(held), _BATCH):
+            numbers = [*numbers, *self._resolve(tuple(value for _, value in held[first : first + _BATCH]))]
         self._roots.append(Root(name, [(label, number) for (label, _), number in zip(held, numbers)]))
         self._edges += len(held)
 
@@ -123,8 +132,8 @@ class Walk:
         """Return the targets of the weak references; what nothing else holds is shown as held by the last root."""
         unknown = (len(self.root_names) - 1) * STRIDE
         targets: list[int] = []
-        for first in range(0, len(self._late), _SLICE):
-            targets += [number or unknown for number in self._places.numbers(self._late[first : first + _SLICE])]
+        for first in range(0, len(self._late), _BATCH):
+            targets += [number or unknown for number in self._places.numbers(self._late[first : first + _BATCH])]
         return targets
 
     def summary(self) -> HeapSummary:
@@ -134,72 +143,96 @@ class Walk:
         return HeapSummary(nodes, self._edges + len(self._roots), True, classes)
 
     def _drain(self) -> Iterator[Rows]:
+        """Read what waits, in batches of runs: the new objects of a batch are numbered together, so that groups grow large."""
         while self._queue:
-            run = self._queue.popleft()
-            step = run.reader.step
-            if len(run.objects) <= step:
-                yield from self._rows(run)
-                continue
-            for first in range(0, len(run.objects), step):
-                yield from self._rows(
-                    _Run(run.reader, run.objects[first : first + step], run.places[first : first + step])
-                )
+            batch: list[_Piece] = []
+            edges = 0
+            for piece in self._pieces():
+                if len(piece.children) > _BATCH:
+                    yield from self._write(batch)
+                    yield from self._write_slices(piece)
+                    batch, edges = [], 0
+                    continue
+                batch.append(piece)
+                edges += len(piece.children)
+                if edges > _BATCH:
+                    yield from self._write(batch)
+                    batch, edges = [], 0
+            yield from self._write(batch)
 
-    def _rows(self, run: _Run) -> Iterator[Rows]:
-        reader, objects, places = run
+    def _pieces(self) -> Iterator[_Piece]:
+        while self._queue:
+            reader, objects, places = self._queue.popleft()
+            if len(objects) <= reader.step:
+                yield self._read(reader, objects, places)
+                continue
+            for first in range(0, len(objects), reader.step):
+                last = first + reader.step
+                yield self._read(reader, objects[first:last], places[first:last])
+
+    def _read(self, reader: Reader, objects: Sequence[object], places: Sequence[int]) -> _Piece:
         sizes = reader.sizes(objects)
         reading = reader.read(objects)
-        counts: int | Sequence[int] = 0 if reading is None else reading.counts
-        yield NodeRows(reader.kind, reader.names(objects), places, sizes, counts, reader.extra)
         total = self._totals.setdefault(reader.name, [0, 0])
         total[0] += len(objects)
         total[1] += reader.extra * len(objects) + (sizes * len(objects) if isinstance(sizes, int) else sum(sizes))
-        if reading is not None and reading.children:
-            self._edges += len(reading.children)
-            yield from self._edge_rows(reading)
-
-    def _edge_rows(self, reading: Reading) -> Iterator[Rows]:
-        children = reading.children
-        if reading.late:
-            yield self._late_rows(reading)
-        elif reading.labels is None:
-            yield from self._element_rows(reading)
-        elif len(children) <= _SLICE:
-            yield EdgeRows(reading.labels, self._resolve(children))
-        else:
-            width = len(reading.labels)
-            step = _SLICE if width > _SLICE else _SLICE // width * width
-            for first in range(0, len(children), step):
-                labels = reading.labels if width <= _SLICE else reading.labels[first : first + step]
-                yield EdgeRows(labels, self._resolve(children[first : first + step]))
-
-    def _element_rows(self, reading: Reading) -> Iterator[Rows]:
-        lengths, children = reading.counts, reading.children
-        assert not isinstance(lengths, int)
-        if len(children) <= _SLICE:
-            yield ElementRows(0, lengths, self._resolve(children))
-            return
-        position = 0
-        for length in lengths:
-            for first in range(0, length, _SLICE):
-                part = children[position + first : position + min(first + _SLICE, length)]
-                yield ElementRows(first, [len(part)], self._resolve(part))
-            position += length
-
-    def _late_rows(self, reading: Reading) -> EdgeRows:
+        counts = 0 if reading is None else reading.counts
+        rows = NodeRows(reader.kind, reader.names(objects), places, sizes, counts, reader.extra)
+        if reading is None:
+            return _Piece(rows, None, (), ())
+        self._edges += len(reading.children)
+        if not reading.late:
+            return _Piece(rows, reading, reading.children, ())
         assert reading.labels is not None
         strong = [label != self._weak for label in reading.labels]
-        weak = tuple(compress(reading.children, map(not_, strong)))
-        self._late.extend(list(self._places.of(weak)))
-        numbers = iter(self._resolve(tuple(compress(reading.children, strong))))
-        targets = [next(numbers) if is_strong else LATE for is_strong in strong]
-        return EdgeRows(reading.labels, targets, late=True)
+        self._late.extend(list(self._places.of(tuple(compress(reading.children, map(not_, strong))))))
+        return _Piece(rows, reading, tuple(compress(reading.children, strong)), strong)
 
-    def _resolve(self, children: Sequence[object]) -> Sequence[int]:
+    def _write(self, batch: Sequence[_Piece]) -> Iterator[Rows]:
+        numbers = self._resolve(tuple(chain.from_iterable([piece.children for piece in batch])))
+        position = 0
+        for rows, reading, children, strong in batch:
+            yield rows
+            if reading is None or not reading.children:
+                continue
+            targets = numbers[position : position + len(children)]
+            position += len(children)
+            if reading.late:
+                known = iter(targets)
+                assert reading.labels is not None
+                yield EdgeRows(reading.labels, [next(known) if is_strong else LATE for is_strong in strong], late=True)
+            elif reading.labels is None:
+                assert not isinstance(reading.counts, int)
+                yield ElementRows(0, reading.counts, targets)
+            else:
+                yield EdgeRows(reading.labels, targets)
+
+    def _write_slices(self, piece: _Piece) -> Iterator[Rows]:
+        """Write objects with very many references, a slice at a time."""
+        yield piece.rows
+        reading = piece.reading
+        assert reading is not None
+        labels, children = reading.labels, piece.children
+        if labels is not None:
+            width = len(labels)
+            step = _BATCH if width > _BATCH else _BATCH // width * width
+            for first in range(0, len(children), step):
+                part = labels if width <= _BATCH else labels[first : first + step]
+                yield EdgeRows(part, self._resolve(children[first : first + step]))
+            return
+        assert not isinstance(reading.counts, int)
+        position = 0
+        for length in reading.counts:
+            for first in range(0, length, _BATCH):
+                elements = children[position + first : position + min(first + _BATCH, length)]
+                yield ElementRows(first, [len(elements)], self._resolve(elements))
+            position += length
+
+    def _resolve(self, children: tuple[object, ...]) -> Sequence[int]:
         """Return the node numbers of ``children``; those met for the first time are numbered and queued."""
         if not children:
             return ()
-        places = self._places.of(children)  # type: ignore[arg-type]
+        places = self._places.of(children)
         numbers = self._places.numbers(places)
         if all(numbers):
             return numbers

@@ -23,9 +23,9 @@ from ._heaproots import live
 _BUFFER = 1 << 20
 # A walk takes two seconds per million objects on a slow core.
 _DEADLINE = 240
-_FULL = "the heap snapshot holds the contents of strings, bytes and numbers: guard the file as you guard the secrets of this process"
-_REDACTED = "the heap snapshot leaves out the contents of strings, bytes and numbers"
-_INSTEAD = "; objects were counted by class instead"
+_FULL = "The heap snapshot holds the contents of strings, bytes and numbers: guard it as you guard this process's secrets."
+_REDACTED = "The heap snapshot leaves out the contents of strings, bytes and numbers."
+_INSTEAD = "; objects were counted by class instead."
 
 # Pages of addresses in which earlier snapshots found objects: they make an object's id the same in every snapshot.
 _known_pages: list[int] = []
@@ -62,14 +62,14 @@ class HeapEngine:
         caller = sys._getframe(1)
         with _one_at_a_time:
             if self._fork is None:
-                return _counted("this platform cannot fork, so no heap snapshot was written")
+                return _counted("This platform cannot fork, so no heap snapshot was written")
             shortage = self._shortage()
             if shortage:
-                return _counted(f"there is too little memory for a heap snapshot: {shortage}")
+                return _counted(f"There is too little memory for a heap snapshot: {shortage}")
             try:
                 return self._snapshot(self._fork, caller)
             except OSError as error:
-                return _counted(f"no heap snapshot was written: {error.strerror or type(error).__name__}")
+                return _counted(f"No heap snapshot was written: {error.strerror or type(error).__name__}")
 
     def _snapshot(self, fork: Callable[[], int], caller: FrameType) -> Recording:
         assert self._options.spool is not None and self._options.write_heap is not None
@@ -83,6 +83,7 @@ class HeapEngine:
                 self._options.heap_values == "full",
                 live(caller, threading.get_ident(), threading._active),  # type: ignore[attr-defined]
                 self._deadline,
+                (files, vars(files)),
             )
             pid = _heapfork.spawn(lambda mask: _heapchild.run(task, mask), fork)
             code = _heapfork.wait(pid, self._deadline)
@@ -161,8 +162,8 @@ def _failure(code: int | None, report: dict[str, object] | None) -> str:
         _heapchild.FAILED: f"the walk failed ({(report or {}).get('error', 'for an unknown reason')})",
     }
     if code is not None and code < 0:
-        return f"no heap snapshot was written: the process that takes it was ended by signal {-code} (out of memory or out of time)"
-    return f"no heap snapshot was written: {reasons.get(code, f'the process that takes it ended with code {code}')}"
+        return f"No heap snapshot was written: the process that takes it was ended by signal {-code} (out of memory or out of time)"
+    return f"No heap snapshot was written: {reasons.get(code, f'the process that takes it ended with code {code}')}"
 
 
 def _counted(reason: str) -> Recording:
