@@ -177,7 +177,7 @@ def viztracer_no_c() -> Iterator[Wsgi]:
     finally:
         tracer.stop()
         tracer.clear()
-        threading.setprofile(None)  # type: ignore[arg-type]  # it leaves its own there
+        threading.setprofile(None)  # it leaves its own there
 
 
 CASES = (

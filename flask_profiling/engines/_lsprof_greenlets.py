@@ -65,10 +65,10 @@ class GreenletCollector:
         if not self._active:
             return None
         hook: object = sys.getprofile()
-        if not isinstance(hook, OwnHook) and hook is not None:
-            self._left_out += 1
-            return None
         if not isinstance(hook, _GreenletHook) or hook not in self._hooks:
+            if hook is not None and not (isinstance(hook, OwnHook) and not hook.live):
+                self._left_out += 1
+                return None
             hook = _GreenletHook(self._current)
             self._hooks.add(hook)
         greenlet = self._current()

@@ -116,6 +116,7 @@ class NativeCollector:
             self._pool.give_up(slot)
             if profiler.thread == threading.get_ident():
                 self._disturbed += 1
+                _switch_off(profiler)
             else:
                 self._stray += 1
 
@@ -143,6 +144,13 @@ def remove_own_hook() -> None:
     hook: object = sys.getprofile()
     if isinstance(hook, OwnHook):
         sys.setprofile(None)
+
+
+def _switch_off(profiler: _RequestProfiler) -> None:
+    # One that dies switched on takes the hook away from the thread it dies in, as disable() does: not from this one.
+    thread = threading.Thread(target=profiler.disable)
+    thread.start()
+    thread.join()
 
 
 def _flush(profilers: Sequence[_RequestProfiler]) -> bool:
