@@ -32,10 +32,12 @@ ROWS: dict[str, int] = {
     "gates": 2,
     "telemetry": 2,
     "compare": 2,
+    "loadtest": 2,
     "sessions": 3,
     "inspector": 4,
     "lifecycle": 4,
     "middleware": 5,
+    "doctor": 5,
     "extension": 5,
     "views": 6,
     "cli": 6,
@@ -45,7 +47,14 @@ ROWS: dict[str, int] = {
 
 # rooms that see less than all that is below them: they go through the extension's public methods
 ONLY: dict[str, frozenset[str]] = {
-    room: frozenset({"errors", "model", "config", "extension"}) for room in ("views", "cli", "ratelimit")
+    room: frozenset({"errors", "model", "config", "extension"}) for room in ("views", "ratelimit")
+} | {
+    "cli": frozenset({
+        "errors", "model", "config", "extension",
+        "compare",  # pure: two recordings in, a verdict out
+        "doctor",  # looks at the machine and changes nothing
+        "loadtest",  # plans and counts; the command sends
+    })
 }
 
 # imports against the rows, each with its reason

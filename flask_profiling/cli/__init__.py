@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "reports": "flask_profiling.cli.session:reports",
     "clean": "flask_profiling.cli.session:clean",
     "config": "flask_profiling.cli.configuration:config",
+    "doctor": "flask_profiling.cli.doctor:doctor",
     "help": "flask_profiling.cli.guide:help_command",
 }
 

@@ -33,7 +33,7 @@ def config(ctx: click.Context) -> None:
     Example:
       flask --app shop profiling config
     """
-    app_config, about_app, failure = _app_config(ctx.ensure_object(ScriptInfo))
+    app_config, about_app, failure = read_app_config(ctx.ensure_object(ScriptInfo))
     condition = examine(app_config, os.environ)
     if condition.mistakes:
         failure = Failure(condition.mistakes, code=ConfigurationError.code)
@@ -50,7 +50,7 @@ def config(ctx: click.Context) -> None:
         raise click.exceptions.Exit(failure.exit_status)
 
 
-def _app_config(info: ScriptInfo) -> tuple[Mapping[str, object], str, Failure | None]:
+def read_app_config(info: ScriptInfo) -> tuple[Mapping[str, object], str, Failure | None]:
     """Load the app and return its config, a sentence about it, and what went wrong.
 
     Where nobody names an app and none lies here, the environment is all there is to show, and nothing is wrong.

@@ -103,6 +103,11 @@ def wants_json(ctx: click.Context) -> bool:
     return bool(ctx.meta.get(_META + "json"))
 
 
+def server_is_named(ctx: click.Context) -> bool:
+    """Return whether anybody said where the server is: by ``--url`` or by ``PROFILING_URL``."""
+    return bool(ctx.meta.get(_META + "url") or os.environ.get("PROFILING_URL"))
+
+
 def server(ctx: click.Context) -> Server:
     """Read the options of :func:`server_options`, then the environment; raises Failure where they cannot be used."""
     url = _remembered(ctx, "url") or os.environ.get("PROFILING_URL") or DEFAULT_URL
