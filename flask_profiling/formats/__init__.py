@@ -8,13 +8,14 @@ has nothing for this format or a renderer is missing; a caller then leaves the a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..model import SessionRecording
 
 Writer = Callable[[SessionRecording, BinaryIO], None]
+HeapWriter = Callable[[Iterable[object], BinaryIO], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,33 @@ class Format:
 
     def writer(self) -> Writer:
         """Import the module and return its write function."""
-        module, _, function = self.entry.partition(":")
-        write: Writer = getattr(importlib.import_module(module), function)
+        write: Writer = self._load()
         return write
 
+    def heap_writer(self) -> HeapWriter:
+        """Import the module of a format that writes a walk over the heap instead, and return its write function."""
+        write: HeapWriter = self._load()
+        return write
+
+    def _load(self) -> Any:
+        module, _, function = self.entry.partition(":")
+        return getattr(importlib.import_module(module), function)
+
+
+# kinds of data that tell of calls
+_CALLS = ("calltree", "callgraphs")
 
 # type of artifact -> how it is named and written; the order is the order of the artifacts in an answer
 FORMATS: dict[str, Format] = {
-    "cpuprofile": Format("profile", ".cpuprofile", ("callgraphs",), "stop", "flask_profiling.formats.cpuprofile:write"),
-    "pstats": Format("profile", ".prof", ("callgraphs",), "stop", "flask_profiling.formats.pstats:write"),
-    "dot": Format("callgraph", ".dot", ("callgraphs",), "stop", "flask_profiling.formats.dot:write"),
-    "svg": Format("callgraph", ".svg", ("callgraphs",), "auto", "flask_profiling.formats.svg:write"),
+    "cpuprofile": Format("profile", ".cpuprofile", _CALLS, "stop", "flask_profiling.formats.cpuprofile:write"),
+    "pstats": Format("profile", ".prof", _CALLS, "stop", "flask_profiling.formats.pstats:write"),
+    "trace": Format("trace", ".json", ("calltree",), "stop", "flask_profiling.formats.trace:write"),
+    "dot": Format("callgraph", ".dot", _CALLS, "stop", "flask_profiling.formats.dot:write"),
+    "svg": Format("callgraph", ".svg", _CALLS, "auto", "flask_profiling.formats.svg:write"),
+    "collapsed": Format("profile", ".collapsed.txt", _CALLS, "export", "flask_profiling.formats.collapsed:write"),
+    "speedscope": Format("profile", ".speedscope.json", _CALLS, "export", "flask_profiling.formats.speedscope:write"),
+    "pprof": Format("profile", ".pb.gz", _CALLS, "export", "flask_profiling.formats.pprof:write"),
+    "callgrind": Format("callgrind", ".out", _CALLS, "export", "flask_profiling.formats.callgrind:write"),
     "heapsnapshot": Format("heap", ".heapsnapshot", (), "engine", "flask_profiling.formats.heapsnapshot:write_heap"),
     "recording": Format("recording", ".json", (), "stop", "flask_profiling.formats.recording:write"),
 }

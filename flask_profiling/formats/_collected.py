@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from ..errors import Unavailable
-from ..model import CallGraphs, SessionRecording
+from ..model import CallGraphs, CallTree, SessionRecording
 
 _MOST_SECONDS = 1e9
 
 
 def call_graphs(recording: SessionRecording) -> CallGraphs:
-    """Return the call graphs of all routes; raises Unavailable where none were recorded."""
+    """Return the call graphs of all routes, else those of the call tree; raises Unavailable where none were recorded.
+
+    Where both were recorded the graphs know more functions, the tree more of their order.
+    """
     found = recording.recording(CallGraphs.kind)
     if found is not None and isinstance(found.data, CallGraphs):
         return found.data
+    tree = call_tree(recording)
+    if tree is not None:
+        return tree.graphs()
     raise Unavailable("this session recorded no calls; start one with a CPU engine, for example cpu=cprofile")
+
+
+def call_tree(recording: SessionRecording) -> CallTree | None:
+    """Return the call tree, if one was recorded."""
+    found = recording.recording(CallTree.kind)
+    return found.data if found is not None and isinstance(found.data, CallTree) else None
 
 
 def notes(recording: SessionRecording) -> list[str]:

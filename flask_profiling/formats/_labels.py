@@ -29,6 +29,11 @@ class ModuleNames:
         return ".".join([*kept[:-1], kept[-1].removesuffix(".py")])
 
 
+def is_library_file(file: str) -> bool:
+    """Tell by its path that a file is installed or the interpreter's own (C functions too), not the application's."""
+    return file == "~" or file.startswith("<frozen ") or _inside_library(_parts(file)) is not None
+
+
 def _parts(file: str) -> list[str]:
     """Return the steps of a path; nothing for what is no path (``~``, ``<string>``)."""
     if file == "~" or file.startswith("<"):

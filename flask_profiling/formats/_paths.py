@@ -1,0 +1,76 @@
+"""Every path of a recording with its cost, exact or estimated, in one shape for the formats; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..model import CallGraphs, CallTree, Function, SessionRecording
+from ._collected import call_graphs, call_tree, plausible
+from ._labels import is_library_file
+from ._tree import NODE_BUDGET, grow
+
+ROOT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """One node per path, in columns; parents come before their children, and that of a route is -1.
+
+    ``functions[n]`` is what node ``n`` runs (a route has no file); ``calls[n]`` are 0 where they are not known for
+    that path; ``self_times[n]`` are seconds; ``reasons[n]`` says why they are estimated (empty: they are exact);
+    ``library[n]`` tells code that is not the application's. ``folded`` nodes stand for several.
+    """
+
+    functions: Sequence[Function]
+    parents: Sequence[int]
+    calls: Sequence[int]
+    self_times: Sequence[float]
+    reasons: Sequence[str]
+    library: Sequence[bool]
+    folded: int = 0
+
+    def stack(self, node: int) -> list[int]:
+        """Return the nodes from ``node`` up to its route."""
+        nodes = [node]
+        while self.parents[nodes[-1]] != ROOT:
+            nodes.append(self.parents[nodes[-1]])
+        return nodes
+
+
+def paths(recording: SessionRecording, *, budget: int = NODE_BUDGET) -> Paths:
+    """Return the paths of the call tree, else those estimated from the call graphs; raises Unavailable without both."""
+    tree = call_tree(recording)
+    return of_tree(tree) if tree is not None else of_graphs(call_graphs(recording), budget=budget)
+
+
+def of_tree(tree: CallTree) -> Paths:
+    """Return the paths of a call tree, all of them exact."""
+    routes = [Function("", 0, route) for route in tree.routes]
+    rows = list(zip(tree.labels, tree.parents, strict=True))
+    return Paths(
+        functions=[routes[label] if parent == ROOT else tree.functions[label] for label, parent in rows],
+        parents=tree.parents,
+        calls=tree.calls,
+        self_times=[plausible(seconds) for seconds in tree.self_times],
+        reasons=[""] * len(tree),
+        library=[parent != ROOT and label in tree.library for label, parent in rows],
+    )
+
+
+def of_graphs(graphs: CallGraphs, *, budget: int = NODE_BUDGET) -> Paths:
+    """Return the paths that call graphs allow, marked where they are estimated; their calls are not known."""
+    grown = grow(graphs.routes, budget=budget)
+    known: dict[str, bool] = {"": False}
+    for function in grown.functions:
+        if function.file not in known:
+            known[function.file] = is_library_file(function.file)
+    return Paths(
+        functions=grown.functions[1:],
+        parents=[parent - 1 for parent in grown.parents[1:]],
+        calls=[0] * (len(grown.functions) - 1),
+        self_times=grown.self_times[1:],
+        reasons=grown.reasons[1:],
+        library=[known[function.file] for function in grown.functions[1:]],
+        folded=grown.folded,
+    )
