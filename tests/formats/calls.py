@@ -34,7 +34,7 @@ def function(name: str) -> Function:
 def recording(routes: Mapping[str, CallGraph], *, notes: tuple[str, ...] = ()) -> SessionRecording:
     """Return what a session of one worker with these call graphs recorded."""
     options = SessionOptions("cprofile", False, 0, 60.0)
-    session = Session("prof-1", WORKER, 1_700_000_000.0, options, 1_700_000_010.0, 10.0, "stop")
+    session = Session("prof-20231114-1", WORKER, 1_700_000_000.0, options, 1_700_000_010.0, 10.0, "stop")
     calls = Recording("cprofile", CallGraphs(routes), notes)
     return SessionRecording(session, (WORKER,), (), {}, (calls,), {"python": "3.11.7"})
 
@@ -70,7 +70,7 @@ def true_self_times(calls: Iterable[Call], above: Path = ()) -> Counter[Path]:
     times: Counter[Path] = Counter()
     for item in calls:
         path = (*above, item.function)
-        times[path] += item.self_time  # type: ignore[assignment]
+        times[path] += item.self_time
         times.update(true_self_times(item.calls, path))
     return times
 
