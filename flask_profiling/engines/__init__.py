@@ -74,6 +74,7 @@ class RequestEngine(Protocol):
 ENGINES: dict[str, str] = {
     "cprofile": "flask_profiling.engines.cprofile:CProfileEngine",
     "calltree": "flask_profiling.engines.calltree:CallTreeEngine",
+    "sampling": "flask_profiling.engines.sampling:SamplingEngine",
     "heap": "flask_profiling.engines.heap:HeapEngine",
 }
 

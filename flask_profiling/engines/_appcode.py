@@ -12,13 +12,19 @@ from types import CodeType
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
-def application_code(app_paths: Sequence[str] = ()) -> Callable[[CodeType], bool]:
-    """Return the judge of code objects; the answer for each file is remembered.
+def application_files(app_paths: Sequence[str] = ()) -> Callable[[str], bool]:
+    """Return the judge of file names.
 
     ``app_paths`` are directories or files: only what lies in them is application code then, even in site-packages.
     """
     named = tuple(_prefix(path) for path in app_paths)
     libraries = tuple(_prefix(path) for path in _library_paths())
+    return lambda filename: _judged(filename, named, libraries)
+
+
+def application_code(app_paths: Sequence[str] = ()) -> Callable[[CodeType], bool]:
+    """Return the judge of code objects; the answer for each file is remembered."""
+    judge = application_files(app_paths)
     known: dict[str, bool] = {}
 
     def is_application(code: CodeType) -> bool:
@@ -26,7 +32,7 @@ def application_code(app_paths: Sequence[str] = ()) -> Callable[[CodeType], bool
         try:
             return known[filename]
         except KeyError:
-            known[filename] = answer = _judged(filename, named, libraries)
+            known[filename] = answer = judge(filename)
             return answer
 
     return is_application
