@@ -15,22 +15,25 @@ from dataclasses import dataclass, replace
 from functools import partial, wraps
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
 
 from . import lifecycle
 from .config import Config, SettingRow, describe, flag, load, session_options
 from .coordination.files import FileCoordinator
-from .engines import EngineOptions
+from .engines import Engine, EngineOptions, create
 from .errors import ConfigurationError, ProfilingError
 from .formats import FORMATS
 from .gates import caller_of, check_caller, environment_gate
 from .middleware import RequestWatch, route_of_request
-from .model import Session, WorkerId
+from .model import Session, SessionOptions, WorkerId
 from .processes import process_started
 from .sessions import Sessions, Stopped, World
 from .store import Store
+
+if TYPE_CHECKING:
+    from .inspector import Inspector
 
 logger = logging.getLogger("flask_profiling")
 
@@ -45,6 +48,7 @@ class ProfilingState:
 
     config: Config
     sessions: Sessions
+    inspector: Inspector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,25 +193,49 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
             new_id=_new_id,
             environment=_environment,
             engine_options=partial(_engine_options, config),
+            devtools_url=lambda: None if inspector is None else inspector.url,
         ),
         auto_generate=config.auto_generate,
         cleanup_on_exit=config.cleanup_on_exit,
     )
+    inspector = _inspector(app, config, sessions, store) if config.inspector else None
     blueprint = views.build_blueprint(
         admit=lambda environ: check_caller(config, caller_of(environ)), limit=ratelimit.RateLimit(app, config).check
     )
     app.register_blueprint(blueprint, url_prefix=prefix)
-    app.extensions[EXTENSION] = ProfilingState(config, sessions)
+    app.extensions[EXTENSION] = ProfilingState(config, sessions, inspector)
     own_paths = frozenset(f"{prefix}/{name}" for name in views.ENDPOINTS)
 
     def first_request() -> None:
         lifecycle.process.watch_signals()
         sessions.attend()
+        if inspector is not None:
+            inspector.start()
 
     app.wsgi_app = RequestWatch(app, sessions, own_paths=own_paths, first_request=first_request)  # type: ignore[method-assign]
     app.async_to_sync = _following(app.async_to_sync, sessions)  # type: ignore[method-assign,assignment]
     lifecycle.process.look_after(sessions)
+    if inspector is not None:
+        lifecycle.process.look_after(inspector)
     lifecycle.process.watch_signals()
+
+
+def _inspector(app: Flask, config: Config, sessions: Sessions, store: Store) -> Inspector:
+    """Make the endpoint for DevTools; nothing of it is imported where the switch is off."""
+    from .inspector import build
+
+    def heap_engine(spool: Path) -> Engine:
+        options = SessionOptions("off", heap=True, allocations=0, seconds=config.max_duration)
+        return create("heap", _engine_options(config, Session("devtools", _worker(), 0.0, options), spool))
+
+    return build(
+        config,
+        name=app.name,
+        root=Path(app.root_path),
+        sessions=sessions,
+        open_artifact=store.open,
+        heap_engine=heap_engine,
+    )
 
 
 def _following(
@@ -258,6 +286,7 @@ def _engine_options(config: Config, session: Session, spool: Path) -> EngineOpti
         heap_values=config.heap_values,
         app_paths=config.app_paths,
         scope=config.scope,
+        write_heap=FORMATS["heapsnapshot"].heap_writer(),
     )
 
 

@@ -130,6 +130,12 @@ def check_caller(config: Config, caller: Caller) -> None:
     _check_token(config.token, caller.authorization, required=not is_loopback)
 
 
+def names_loopback(host: str) -> bool:
+    """Tell whether a Host header names this machine's loopback: ``localhost`` or an address, with any port."""
+    match = _HOST.fullmatch(host)
+    return match is not None and int(match["port"] or 0) <= 65535 and _is_loopback(match["name"].lower())
+
+
 def _is_loopback(name: str) -> bool:
     if name == "localhost":
         return True

@@ -10,12 +10,21 @@ import threading
 import weakref
 from collections.abc import Callable
 from types import FrameType
-
-from .sessions import Sessions
+from typing import Protocol
 
 FINALISE_PATIENCE = 10.0
 
 Handler = Callable[[int, FrameType | None], object]
+
+
+class Machine(Protocol):
+    """What is looked after: a session machine, or an inspector."""
+
+    def shut_down(self, *, recycled: bool) -> None:
+        """Finish, for the process ends; ``recycled`` says that the server replaces it. Never raises."""
+
+    def forget(self) -> None:
+        """In a forked child: let go of what is the parent's."""
 
 
 class Lifecycle:
@@ -27,14 +36,14 @@ class Lifecycle:
     """
 
     def __init__(self) -> None:
-        self._machines: weakref.WeakSet[Sessions] = weakref.WeakSet()
+        self._machines: weakref.WeakSet[Machine] = weakref.WeakSet()
         self._hooked = False
         self._signalled = False
         self._chained: dict[int, Handler] = {}
 
-    def look_after(self, sessions: Sessions) -> None:
-        """Finish ``sessions`` when the process ends."""
-        self._machines.add(sessions)
+    def look_after(self, machine: Machine) -> None:
+        """Finish ``machine`` when the process ends."""
+        self._machines.add(machine)
         if self._hooked:
             return
         self._hooked = True
@@ -74,12 +83,12 @@ class Lifecycle:
         self._finish(recycled=bool(self._chained) and not self._signalled)
 
     def _finish(self, *, recycled: bool = False) -> None:
-        for sessions in list(self._machines):
-            sessions.shut_down(recycled=recycled)
+        for machine in list(self._machines):
+            machine.shut_down(recycled=recycled)
 
     def _after_fork(self) -> None:
-        for sessions in list(self._machines):
-            sessions.forget()
+        for machine in list(self._machines):
+            machine.forget()
 
 
 def _is_gunicorn(handler: Callable[..., object]) -> bool:

@@ -36,6 +36,7 @@ DEFAULTS = Config(
     coordinator="",
     inspector=False,
     inspector_port=9229,
+    inspector_sources=False,
     url_prefix="/debug/profiling",
 )
 

@@ -135,7 +135,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "PROFILING_INSPECTOR_PORT", "9229", reading.whole(0, 65535),
         "a port from 0 to 65535 (0 takes a free one)", "9230",
-        "The port of the live DevTools endpoint.",
+        "The port of the live DevTools endpoint; where it is taken, the next free one.",
+    ),
+    Setting(
+        "PROFILING_INSPECTOR_SOURCES", "false", reading.flag, SWITCH, "true",
+        "Show DevTools the app's own source files that appear in a profile.",
     ),
     Setting(
         "PROFILING_URL_PREFIX", "/debug/profiling", reading.url_prefix,
@@ -179,4 +183,5 @@ class Config:
     coordinator: str = field(repr=False)
     inspector: bool
     inspector_port: int
+    inspector_sources: bool
     url_prefix: str

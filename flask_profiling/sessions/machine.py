@@ -107,10 +107,10 @@ class Sessions:
             missing=tuple(state.worker for state in workers if state.session_id != session.id),
         )
 
-    def stop(self, *, by: str = "stop") -> Stopped:
+    def stop(self, *, by: str = "stop", session_id: str | None = None) -> Stopped:
         """Stop the running session in every worker, merge what they collected and store it.
 
-        Raises NotRunning, and StorageFailed (DiskFull) when artifacts could not be written; the session is over then
+        With ``session_id`` only that session. Raises NotRunning, and StorageFailed (DiskFull) when artifacts could not be written; the session is over then
         too.
         """
         self.attend()
@@ -118,6 +118,8 @@ class Sessions:
             running = self._coordinator.running()
             if running is None:
                 raise self._nothing_to_stop()
+            if session_id not in (None, running.session.id):
+                raise NotRunning(f"session {session_id} is over, and {running.session.id} is running; see the reports")
             with self._coordinator.locked():
                 ended = self._withdrawn(running, by="recovered" if self._is_stale(running) else by)
             if ended is None:

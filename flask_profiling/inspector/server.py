@@ -1,0 +1,263 @@
+"""The endpoint that DevTools connects to, on 127.0.0.1, by the ``websockets`` library; what messages mean is not known
+here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import struct
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING
+
+from ..errors import MissingExtra, ProfilingError
+from . import discovery
+from .discovery import HOST, Entry
+from .protocol import Conversation
+from .registry import Registry
+
+if TYPE_CHECKING:
+    from websockets.http11 import Request, Response
+    from websockets.sync.server import Server, ServerConnection
+
+logger = logging.getLogger("flask_profiling")
+
+MOST_CLIENTS = 16
+MOST_FRAME_BYTES = 1 << 20
+SEND_PATIENCE = 30
+_PORTS_TRIED = 50
+_END_PATIENCE = 1.0
+
+
+class Inspector:
+    """The endpoint of one worker: :meth:`start` when it serves, :meth:`shut_down` when it ends.
+
+    ``port`` is the wanted one (0: any free one); where it is taken, the next free one is used. ``converse`` begins a
+    conversation with a client. Nothing here raises into the host.
+    """
+
+    def __init__(
+        self, *, port: int, title: str, url: str, registry: Registry, converse: Callable[[], Conversation]
+    ) -> None:
+        self._port = port
+        self._title = title
+        self._url = url
+        self._registry = registry
+        self._converse = converse
+        self._begin_life()
+
+    def _begin_life(self) -> None:
+        self._transition = threading.Lock()
+        self._entry: Entry | None = None
+        self._listener: socket.socket | None = None
+        self._sockets: set[socket.socket] = set()
+        self._server: Server | None = None
+        self._closing = threading.Event()
+        self._started = False
+
+    @property
+    def url(self) -> str | None:
+        """The address that opens DevTools on this process, or None while nothing listens."""
+        return None if self._entry is None else self._entry.frontend
+
+    def start(self) -> None:
+        """Listen; once per process, and never raises: what stands in the way is logged."""
+        with self._transition:
+            if self._started or self._closing.is_set():
+                return
+            self._started = True
+            try:
+                self._listen()
+            except (ProfilingError, OSError, RuntimeError) as error:
+                logger.warning("profiling: DevTools cannot attach: %s", error)
+                return
+        entry = self._entry
+        if entry is None:
+            return
+        moved = f" (port {self._port} is taken)" if self._port not in (0, entry.port) else ""
+        logger.warning("profiling: DevTools may attach to pid %d%s: %s", os.getpid(), moved, entry.frontend)
+
+    def shut_down(self, *, recycled: bool = False) -> None:
+        """Close the port and hang up on every client; never raises. A conversation ends what its client began."""
+        self._closing.set()
+        with self._transition:
+            listener, self._listener = self._listener, None
+            entry, self._entry = self._entry, None
+        self._release()
+        if listener is None or entry is None:
+            return
+        self._registry.leave()
+        # Closing a socket does not wake the thread that waits on it; a connection does.
+        with suppress(OSError):
+            socket.create_connection((HOST, entry.port), _END_PATIENCE).close()
+        listener.close()
+        for client in list(self._sockets):
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+
+    def forget(self) -> None:
+        """In a forked child of the host: leave the parent its port and its clients, and be ready to listen anew."""
+        listener, clients = self._listener, self._sockets
+        self._registry.forget()
+        self._release()
+        self._begin_life()
+        for inherited in (listener, *clients):
+            if inherited is not None:
+                with suppress(OSError):
+                    inherited.close()
+
+    def _release(self) -> None:
+        """Close what the library opens to be woken: its own loop never runs."""
+        server, self._server = self._server, None
+        for name in ("shutdown_watcher", "shutdown_notifier"):
+            waker = getattr(server, name, None)
+            if waker is not None:
+                waker.close()
+
+    # -- the port ------------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        handle = self._handler()
+        listener = _bound(self._port)
+        entry = Entry(listener.getsockname()[1], str(uuid.uuid4()), f"{self._title} (pid {os.getpid()})", self._url)
+        try:
+            self._registry.enter(entry)
+        except (ProfilingError, OSError) as error:
+            logger.warning("profiling: only port %d lists this process for DevTools: %s", entry.port, error)
+        self._listener, self._entry = listener, entry
+        accept = threading.Thread(
+            target=self._accept, args=(listener, handle), name="flask-profiling-inspector", daemon=True
+        )
+        accept.start()
+
+    def _handler(self) -> Callable[[socket.socket, object], None]:
+        """Return what serves one connection, from its first byte to its last."""
+        try:
+            from websockets.sync.server import serve
+        except ImportError:
+            raise missing_extra() from None
+        # serve() wants a socket, and this one never listens: connections are accepted here, where they are counted.
+        unused = socket.socket()
+        unused.close()
+        server = serve(
+            self._serve,
+            sock=unused,
+            process_request=self._respond,
+            compression=None,
+            server_header=None,
+            max_size=MOST_FRAME_BYTES,
+            logger=_silent(),
+        )
+        self._server = server
+        return server.handler
+
+    def _accept(self, listener: socket.socket, handle: Callable[[socket.socket, object], None]) -> None:
+        while True:
+            try:
+                client, address = listener.accept()
+            except OSError:
+                return
+            if self._closing.is_set():
+                client.close()
+                return
+            if len(self._sockets) >= MOST_CLIENTS:
+                client.close()
+                continue
+            self._sockets.add(client)
+            _bound_sending(client)
+            thread = threading.Thread(
+                target=self._handle, args=(handle, client, address), name="flask-profiling-devtools", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads
+                self._sockets.discard(client)
+                client.close()
+
+    def _handle(self, handle: Callable[[socket.socket, object], None], client: socket.socket, address: object) -> None:
+        try:
+            handle(client, address)
+        except Exception:
+            logger.exception("profiling: a connection of DevTools failed; the host is not affected")
+        finally:
+            self._sockets.discard(client)
+
+    # -- one connection ------------------------------------------------------------------------------------------------
+
+    def _respond(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer a plain HTTP request; None lets the WebSocket handshake go on."""
+        headers = request.headers
+        objection = discovery.objection(headers.get_all("Host"), headers.get_all("Origin"))
+        if objection is not None:
+            return connection.respond(*objection)
+        entry = self._entry
+        path = request.path.partition("?")[0]
+        if entry is None:
+            return connection.respond(503, "The process is ending.\n")
+        if path == f"/{entry.id}":
+            return None
+        if path in ("/json", "/json/", "/json/list"):
+            return _json(connection, discovery.listing([entry, *self._registry.others()]))
+        if path == "/json/version":
+            return _json(connection, discovery.version())
+        return connection.respond(404, "There is /json/list and /json/version.\n")
+
+    def _serve(self, connection: ServerConnection) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        conversation = self._converse()
+        try:
+            for frame in connection:
+                with closing(conversation.receive(frame)) as answers:
+                    for message in answers:
+                        connection.send(message)
+        except ConnectionClosed:
+            pass
+        finally:
+            conversation.close()
+
+
+def missing_extra() -> MissingExtra:
+    """Return the error that names what to install."""
+    return MissingExtra.of("websockets", extra="inspector", purpose="the live DevTools endpoint (PROFILING_INSPECTOR)")
+
+
+def _bound(port: int) -> socket.socket:
+    """Return a listening socket on the first free port from ``port`` on; any free one where all those are taken."""
+    candidates = range(port, min(port + _PORTS_TRIED, 65536)) if port else ()
+    for candidate in (*candidates, 0):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            if os.name == "posix":  # elsewhere it would share the port
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((HOST, candidate))
+            listener.listen(MOST_CLIENTS)
+        except OSError:
+            listener.close()
+            continue
+        return listener
+    raise OSError("no port of 127.0.0.1 is free")
+
+
+def _bound_sending(client: socket.socket) -> None:
+    """Let a client that does not read be given up after a while, so that no thread waits for it for ever."""
+    if os.name == "posix":
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_PATIENCE, 0))
+
+
+def _silent() -> logging.Logger:
+    """Return a logger that says nothing: hostile and broken clients are no news to the host."""
+    return logging.Logger("flask_profiling.inspector", logging.CRITICAL + 1)  # noqa: LOG001  # nobody can turn it up
+
+
+def _json(connection: ServerConnection, document: object) -> Response:
+    response = connection.respond(200, json.dumps(document, indent=2) + "\n")
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json; charset=UTF-8"
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
