@@ -103,7 +103,7 @@ class CallTreeEngine:
     def stop(self) -> Recording:
         """End collecting, put everything back as it was and return the tree."""
         self._stopped = True
-        notes = NOTES if self.options.scope == "all" else (*NOTES, APP_NOTE)
+        notes: tuple[str, ...] = NOTES if self.options.scope == "all" else (*NOTES, APP_NOTE)
         if self._hooks is not None:
             notes += self._hooks.stop()
         open_ones = list(self._running.values())
