@@ -41,8 +41,7 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
         message.add_number(_COMMENT, message.text(note))
     message.add_number(_DEFAULT, message.text("wall"))
     # Without a moment in the header, equal recordings make equal files.
-    with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as packed:
-        packed.write(message.encoded())
+    out.write(gzip.compress(message.encoded(), mtime=0))
 
 
 def _add_functions(message: _Message, found: Paths) -> list[int]:
