@@ -37,6 +37,7 @@ ROWS: dict[str, int] = {
     "inspector": 4,
     "lifecycle": 4,
     "middleware": 5,
+    "archive": 5,
     "doctor": 5,
     "extension": 5,
     "views": 6,
@@ -51,6 +52,7 @@ ONLY: dict[str, frozenset[str]] = {
 } | {
     "cli": frozenset({
         "errors", "model", "config", "extension",
+        "archive",  # reads stored recordings
         "compare",  # pure: two recordings in, a verdict out
         "doctor",  # looks at the machine and changes nothing
         "loadtest",  # plans and counts; the command sends

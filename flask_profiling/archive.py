@@ -1,0 +1,86 @@
+"""Stored recordings, found by what people type: the id of a session, how it begins, ``last``, or a file; read only.
+
+Nothing but our own JSON is ever read: a ``.prof`` is marshal, and a damaged or planted one can crash the interpreter.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import BadRequest, DamagedData
+from .formats import FORMATS
+from .formats.recording import read
+from .model import Artifact, SessionRecording
+from .store import Store
+
+LAST = "last"
+# in memory a recording takes some ten times its size
+LARGEST_RECORDING = 256 * 1024 * 1024
+_SUFFIX = FORMATS["recording"].suffix
+_MOST_NAMED = 5
+
+
+def recordings(directory: Path) -> tuple[Artifact, ...]:
+    """Return the stored recordings of an output directory, newest first."""
+    return tuple(artifact for artifact in _store(directory).artifacts() if artifact.type == "recording")
+
+
+def load(name: str, directory: Path) -> SessionRecording:
+    """Read the recording that ``name`` stands for: ``last``, the id of a session or how it begins, or a file's path.
+
+    Raises BadRequest where there is none or more than one, and DamagedData for what is no recording of ours.
+    """
+    path = Path(name)
+    if path.suffix or path.parent != Path() or path.is_file():
+        return load_file(path)
+    found = recordings(directory)
+    if not found:
+        raise BadRequest(f"there are no recordings in {directory}; profile a session first, or name a recording's file")
+    chosen = found[:1] if name == LAST else [item for item in found if item.session_id == name]
+    chosen = chosen or [item for item in found if name and item.session_id.startswith(name)]
+    if not chosen:
+        raise BadRequest(f"no recording in {directory} is called {name[:80]!r}; there are {_named(found)}")
+    if len({item.session_id for item in chosen}) > 1:
+        raise BadRequest(f"{name[:80]!r} is the beginning of several sessions: {_named(chosen)}; give one more letters")
+    with _store(directory).open(chosen[0].filename) as file:
+        return _read(file, chosen[0].filename)
+
+
+def load_file(path: Path) -> SessionRecording:
+    """Read a recording's file; raises as :func:`load`."""
+    if path.suffix != _SUFFIX:
+        raise BadRequest(f"{path.name!r} is no recording; give the session's recording-….json")
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BadRequest(f"{path} is not a regular file; give the session's recording-….json")
+        with path.open("rb") as file:
+            return _read(file, path.name)
+    except OSError as error:
+        raise BadRequest(
+            f"{path} cannot be read ({error.strerror}); list those there are: flask profiling reports"
+        ) from None
+
+
+def _read(file: BinaryIO, name: str) -> SessionRecording:
+    data = file.read(LARGEST_RECORDING + 1)
+    if len(data) > LARGEST_RECORDING:
+        raise DamagedData(
+            f"{name} is larger than {LARGEST_RECORDING >> 20} MiB; it is not read, profile a shorter session"
+        )
+    try:
+        return read(data)
+    except DamagedData as error:
+        raise DamagedData(f"{name}: {error.message}") from None
+
+
+def _store(directory: Path) -> Store:
+    types = {name: (format.prefix, format.suffix) for name, format in FORMATS.items()}
+    return Store(directory, types=types, max_sessions=1, max_bytes=1)
+
+
+def _named(found: Sequence[Artifact]) -> str:
+    names = list(dict.fromkeys(item.session_id for item in found))
+    return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
