@@ -32,12 +32,13 @@ class PrivateDirectory:
     """A directory of our own (0700) at or under a configured root, with whole files (0600) in it.
 
     ``below`` are the names of directories under ``root``, all ours; ``shown`` is what people are told instead of the
-    root's path (as given, where it is None). Each method opens the way from the root anew. Names must be plain (no
+    root's path (where it is None: as given, an absolute one by its last name alone). Each method opens the way from the root anew. Names must be plain (no
     separator, not ``..``), else ValueError. What the operating system refuses is raised as StorageFailed or DiskFull.
     """
 
     def __init__(self, root: Path, *below: str, shown: str | None = None, system: System = os) -> None:
-        self.shown = str(root) if shown is None else shown
+        # An answer may hold no path of the machine.
+        self.shown = shown or (root.name if root.is_absolute() else root.as_posix())
         self.below = tuple(plain(name) for name in below)
         self.system = system
         with self._failures("cannot be found"):

@@ -343,7 +343,7 @@ class TestWrite:
             private.write("name", write)
         assert type(caught.value) is kind
         assert caught.value.message.startswith(
-            f"the output directory {str(private.root)!r} could not take name: {os.strerror(code)}; "
+            f"the output directory {private.root.name!r} could not take name: {os.strerror(code)}; "
         )
         assert "secret" not in caught.value.message
 
