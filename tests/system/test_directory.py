@@ -15,7 +15,7 @@ from typing import BinaryIO
 import pytest
 
 from flask_profiling.errors import DamagedData, DiskFull, StorageFailed, Unavailable
-from flask_profiling.processes import process_space
+from flask_profiling.processes import process_space, process_started
 from flask_profiling.system import PrivateDirectory
 from tests.faults import FailingSystem, OtherSystem, open_descriptors, tree, without_descriptors
 
@@ -271,6 +271,19 @@ class TestWrite:
         PrivateDirectory(private.root, system=system).move("name", other, "new")
         order = [call for call in system.calls if call in ("fsync", "replace")]
         assert order == ["fsync", "replace", "fsync"]
+
+    @pytest.mark.parametrize("plant", [Path.symlink_to, Path.hardlink_to])
+    def test_file_planted_under_the_temporary_name_is_neither_written_nor_removed(
+        self, private: PrivateDirectory, outside: Path, plant: Callable[[Path, Path], None]
+    ) -> None:
+        foreseen = f".tmp-{process_space()}-{os.getpid()}-{process_started(os.getpid())}-{'ab' * 8}"
+        private.prepare()
+        plant(private.path / foreseen, outside / "name")
+        unlucky = PrivateDirectory(private.root, system=OtherSystem(urandom=lambda size: b"\xab" * size))
+        with pytest.raises(StorageFailed, match="could not take name"):
+            unlucky.write_bytes("name", b"ours")
+        assert private.names() == [foreseen]
+        assert tree(outside) == {"inner": "directory", "name": b"theirs"}
 
     def test_who_reads_the_old_file_keeps_it(self, private: PrivateDirectory) -> None:
         private.write_bytes("name", b"old")
