@@ -62,10 +62,14 @@ FORMATS: dict[str, Format] = {
     "trace": Format("trace", ".json", ("calltree",), "stop", "flask_profiling.formats.trace:write"),
     "dot": Format("callgraph", ".dot", _CALLS, "stop", "flask_profiling.formats.dot:write"),
     "svg": Format("callgraph", ".svg", _CALLS, "auto", "flask_profiling.formats.svg:write"),
+    "html": Format("report", ".html", (), "auto", "flask_profiling.formats.html:write"),
     "collapsed": Format("profile", ".collapsed.txt", _CALLS, "export", "flask_profiling.formats.collapsed:write"),
     "speedscope": Format("profile", ".speedscope.json", _CALLS, "export", "flask_profiling.formats.speedscope:write"),
     "pprof": Format("profile", ".pb.gz", _CALLS, "export", "flask_profiling.formats.pprof:write"),
     "callgrind": Format("callgrind", ".out", _CALLS, "export", "flask_profiling.formats.callgrind:write"),
     "heapsnapshot": Format("heap", ".heapsnapshot", (), "engine", "flask_profiling.formats.heapsnapshot:write_heap"),
+    "heapprofile": Format(
+        "allocations", ".heapprofile", ("allocations",), "stop", "flask_profiling.formats.heapprofile:write"
+    ),
     "recording": Format("recording", ".json", (), "stop", "flask_profiling.formats.recording:write"),
 }

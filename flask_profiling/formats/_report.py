@@ -1,0 +1,231 @@
+"""What the HTML report shows, as plain JSON values: compact columns of a recording; no HTML is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+from ..errors import Unavailable
+from ..model import CallGraphs, CallTree, Function, SessionRecording
+from ._collected import call_tree, notes, plausible
+from ._paths import ROOT, Paths, paths
+from ._sections import sections
+from ._timeline import lane_times, lanes, untold
+
+# More than a screen can show and than a file that is sent around should carry; the largest are kept.
+MOST_NODES = 12_000
+MOST_ESTIMATED = 5_000
+MOST_LANES = 24
+_MOST_LANE_ITEMS = 12_000
+_MOST_EDGES = 4_000
+
+# Kinds of functions, as the script knows them.
+_APPLICATION, _LIBRARY, _ROUTE, _FOLDED = range(4)
+
+
+def report(recording: SessionRecording) -> dict[str, object]:
+    """Return everything that the report's script draws."""
+    said = notes(recording)
+    try:
+        found = paths(recording, budget=MOST_ESTIMATED)
+    except Unavailable:
+        found = Paths((), (), (), (), (), ())
+    tree = call_tree(recording)
+    known = _Functions()
+    threads: list[list[object]] = []
+    if tree is not None:
+        lanes_shown, remarks = _threads(tree)
+        found, places = _largest(found)
+        threads = [_moved(title, times, places) for title, times in lanes_shown]
+        said = [*said, *remarks]
+        if found.folded:
+            said.append(
+                f"{found.folded:,} small paths are drawn together as (more functions); exports have all of them."
+            )
+    elif any(found.reasons):
+        said.append("Hatched frames are estimated: call graphs know each function and each call, not whole paths.")
+    return {
+        "session": _session(recording),
+        "workers": [worker.pid for worker in recording.workers],
+        "missing": [worker.pid for worker in recording.missing],
+        "routes": _routes(recording),
+        "environment": dict(recording.environment),
+        "notes": said,
+        "counted": any(found.calls),
+        "nodes": _nodes(found, known),
+        "costs": _costs(recording, known) if tree is None else None,
+        "threads": threads,
+        "sections": sections(recording),
+        "files": list(known.files),
+        "functions": known.rows,
+        "reasons": list(known.reasons),
+    }
+
+
+class _Functions:
+    """The tables of functions, files and reasons, filled as they are used."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, int] = {}
+        self.reasons: dict[str, int] = {}
+        self.rows: list[list[object]] = []
+        self._known: dict[tuple[Function, int], int] = {}
+
+    def of(self, function: Function, kind: int) -> int:
+        """Return the number of a function."""
+        number = self._known.setdefault((function, kind), len(self.rows))
+        if number == len(self.rows):
+            file = self.files.setdefault(function.file, len(self.files)) if function.file else -1
+            self.rows.append([file, function.line, function.name, kind])
+        return number
+
+    def reason(self, text: str) -> int:
+        """Return the number of a reason."""
+        return self.reasons.setdefault(text, len(self.reasons))
+
+
+def _session(recording: SessionRecording) -> dict[str, object]:
+    session = recording.session
+    started = datetime.fromtimestamp(min(max(session.started, 0.0), 2e11), timezone.utc)
+    return {
+        "id": session.id,
+        "started": started.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "duration": plausible(session.duration or 0.0),
+        "cpu": session.options.cpu,
+    }
+
+
+def _routes(recording: SessionRecording) -> list[list[object]]:
+    return [
+        [
+            route,
+            times.requests,
+            times.errors,
+            round(times.quantile(0.5), 6),
+            round(times.quantile(0.95), 6),
+            round(times.wall_time, 6),
+            round(times.cpu_time, 6),
+        ]
+        for route, times in recording.requests.items()
+    ]
+
+
+def _nodes(found: Paths, known: _Functions) -> dict[str, object]:
+    """Return columns; a parent is given by its distance, which is short, and 0 where there is none."""
+    kinds = [_kind(found, node) for node in range(len(found.functions))]
+    return {
+        "up": [0 if parent == ROOT else node - parent for node, parent in enumerate(found.parents)],
+        "fn": [known.of(function, kind) for function, kind in zip(found.functions, kinds, strict=True)],
+        "calls": list(found.calls),
+        "us": [round(seconds * 1e6) for seconds in found.self_times],
+        "why": [[node, known.reason(reason)] for node, reason in enumerate(found.reasons) if reason],
+    }
+
+
+def _kind(found: Paths, node: int) -> int:
+    if found.parents[node] == ROOT:
+        return _ROUTE
+    if found.library[node]:
+        return _LIBRARY
+    return _APPLICATION if found.functions[node].file else _FOLDED
+
+
+def _costs(recording: SessionRecording, known: _Functions) -> dict[str, object] | None:
+    """Return the exact functions and calls of call graphs, from which an estimated tree cannot be read back."""
+    data = recording.recording(CallGraphs.kind)
+    if data is None or not isinstance(data.data, CallGraphs):
+        return None
+    graph = data.data.total()
+    numbers = {(known.rows[number][0], *known.rows[number][1:3]): number for number in range(len(known.rows))}
+
+    def number_of(function: Function) -> int | None:
+        return numbers.get((known.files.get(function.file, -1), function.line, function.name))
+
+    functions = [
+        [number, cost.calls, _us(cost.self_time), _us(cost.total_time)]
+        for function, cost in graph.functions.items()
+        if (number := number_of(function)) is not None
+    ]
+    heaviest = sorted(graph.edges.items(), key=lambda item: item[1].total_time, reverse=True)[:_MOST_EDGES]
+    edges = [
+        [caller, callee, cost.calls, _us(cost.total_time)]
+        for (one, other), cost in heaviest
+        if (caller := number_of(one)) is not None and (callee := number_of(other)) is not None
+    ]
+    return {"functions": functions, "edges": edges}
+
+
+def _us(seconds: float) -> int:
+    return round(plausible(seconds) * 1e6)
+
+
+def _threads(tree: CallTree) -> tuple[list[tuple[str, dict[int, int]]], list[str]]:
+    """Return the title and the µs by node of the busiest lanes, and what to say of the others."""
+    shown = lanes(tree)
+    found = [(lane.title, lane_times(lane)) for lane in shown]
+    found.sort(key=lambda item: -sum(item[1].values()))
+    room = _MOST_LANE_ITEMS
+    kept: list[tuple[str, dict[int, int]]] = []
+    for title, times in found[:MOST_LANES]:
+        room -= len(times)
+        if room >= 0:
+            kept.append((title, times))
+    remarks = []
+    if len(kept) < len(found):
+        remarks.append(f"{len(found) - len(kept)} threads cannot be chosen alone here; their time is in all threads.")
+    if any(untold(tree, shown)):
+        remarks.append(
+            "The log of the order of calls was full: what came later is in all threads, and in no single one."
+        )
+    return kept, remarks
+
+
+def _moved(title: str, times: dict[int, int], places: Sequence[int]) -> list[object]:
+    """Return ``[title, steps from node to node, µs]``, the nodes as they are numbered now."""
+    now: dict[int, int] = {}
+    for node, time in times.items():
+        if time:
+            now[places[node]] = now.get(places[node], 0) + time
+    nodes = sorted(now)
+    steps = [node - before for before, node in zip([0, *nodes], nodes, strict=False)]
+    return [title, steps, [now[node] for node in nodes]]
+
+
+def _largest(found: Paths) -> tuple[Paths, list[int]]:
+    """Return the paths with the most time, at most MOST_NODES, and where each node's time is now.
+
+    A node takes no less than any of its children, so what is kept hangs together; the others add up below their caller.
+    """
+    number = len(found.parents)
+    if number <= MOST_NODES:
+        return found, list(range(number))
+    totals = list(found.self_times)
+    for node in range(number - 1, -1, -1):
+        if found.parents[node] != ROOT:
+            totals[found.parents[node]] += totals[node]
+    ranked = sorted(range(number), key=lambda node: (found.parents[node] != ROOT, -totals[node], node))
+    kept = set(ranked[: MOST_NODES // 2])
+    rows: list[tuple[Function, int, int, float, bool]] = []
+    places: list[int] = []
+    folded: dict[int, int] = {}
+    times: list[float] = []
+    for node, parent in enumerate(found.parents):
+        is_kept = node in kept
+        if not is_kept and parent not in kept:
+            places.append(places[parent])
+            times[places[parent]] += found.self_times[node]
+            continue
+        if not is_kept and parent in folded:
+            places.append(folded[parent])
+            times[folded[parent]] += found.self_times[node]
+            continue
+        if not is_kept:
+            folded[parent] = len(rows)
+        function = found.functions[node] if is_kept else Function("", 0, "(more functions)")
+        above = ROOT if parent == ROOT else places[parent]
+        places.append(len(rows))
+        rows.append((function, above, found.calls[node] if is_kept else 0, 0.0, is_kept and found.library[node]))
+        times.append(found.self_times[node])
+    functions, parents, calls, _, library = zip(*rows, strict=True)
+    reasons = [""] * len(rows)
+    return Paths(functions, parents, calls, times, reasons, library, folded=number - len(kept)), places

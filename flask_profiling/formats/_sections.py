@@ -1,0 +1,74 @@
+"""Tables of the HTML report that are not about calls: one function per kind of data; no HTML is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..model import SessionRecording
+from ..model.heap import HeapSummary
+from ..model.memory import Allocations, Growth
+
+_MOST_ROWS = 50
+
+# title, a sentence, ``[heading, "t" or "n"]`` for texts or numbers, and the rows
+Section = Mapping[str, object]
+
+
+def sections(recording: SessionRecording) -> list[Section]:
+    """Return a section for each recording of a kind that is in the table, in the table's order."""
+    found = [
+        (item.data, section)
+        for kind, section in SECTIONS.items()
+        if (item := recording.recording(kind)) is not None and item.data is not None
+    ]
+    return [section(data) for data, section in found]
+
+
+def _heap(data: object) -> Section:
+    if not isinstance(data, HeapSummary):
+        raise TypeError(f"a heap summary was expected, not {type(data).__name__}")
+    size = f"{data.size / 1e6:,.1f} MB in {sum(count for count, _ in data.classes.values()):,} objects"
+    how = "every object counted" if data.exact else "counted while the program ran on, so not exact"
+    return {
+        "title": "Memory at the stop",
+        "text": f"{size}; {how}",
+        "columns": [["Class", "t"], ["Objects", "n"], ["Bytes", "n"]],
+        "rows": [list(row) for row in data.largest(_MOST_ROWS)],
+    }
+
+
+def _allocations(data: object) -> Section:
+    if not isinstance(data, Allocations):
+        raise TypeError(f"allocations were expected, not {type(data).__name__}")
+    total = data.total
+    since = "allocated during the session and alive at its end" if data.from_nothing else "alive at the end"
+    rows = [
+        [f"{frame.name or '(module)'}  {frame.file}:{frame.line}", amount.size_growth, amount.size, amount.count]
+        for frame, amount in list(data.by_line().items())[:_MOST_ROWS]
+    ]
+    return {
+        "title": "Allocation sites",
+        "text": f"{total.size / 1e6:,.1f} MB in {total.count:,} blocks, {since}",
+        "columns": [["Line", "t"], ["Growth (bytes)", "n"], ["Bytes", "n"], ["Blocks", "n"]],
+        "rows": rows,
+    }
+
+
+def _growth(data: object) -> Section:
+    if not isinstance(data, Growth):
+        raise TypeError(f"growth was expected, not {type(data).__name__}")
+    before, after = data.total
+    return {
+        "title": "Memory growth",
+        "text": f"{before:,} objects at the start, {after:,} at the stop; classes that grew, the suspects of a leak first",
+        "columns": [["Class", "t"], ["Start", "n"], ["Stop", "n"], ["Growth", "n"]],
+        "rows": [[name, old, new, new - old] for name, old, new in data.grown()[:_MOST_ROWS]],
+    }
+
+
+# kind of data -> its section; the order is the order in the report
+SECTIONS: dict[str, Callable[[object], Section]] = {
+    "growth": _growth,
+    "allocations": _allocations,
+    "heapsummary": _heap,
+}
