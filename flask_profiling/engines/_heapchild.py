@@ -13,9 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from io import BufferedRandom
-from itertools import compress
 from json import JSONEncoder
-from operator import not_
 from typing import BinaryIO, NamedTuple
 
 from ._heapnames import Labels, Names
@@ -52,7 +50,7 @@ def run(task: Task, mask: Iterable[int]) -> None:
     """Walk and write in the child, then leave the process with one of the codes above."""
     code = FAILED
     try:
-        leave_the_host(task, mask)
+        leave_the_host([file.fileno() for file in (task.out, task.scratch, task.report)], task.seconds, mask)
         walk(task, freeze())
         code = DONE
     except MemoryError:
@@ -75,8 +73,9 @@ def leave_word(task: Task, error: BaseException) -> None:
     task.report.flush()
 
 
-def leave_the_host(task: Task, mask: Iterable[int]) -> None:
-    """Let go of what the child inherited: hooks, signal handlers, descriptors, the right to survive."""
+def leave_the_host(keep: Iterable[int], seconds: int, mask: Iterable[int]) -> None:
+    """Let go of what the child inherited: hooks, signal handlers, descriptors (but those to ``keep``), the right to survive; an alarm ends
+    the child after so many seconds."""
     sys.setprofile(None)
     sys.settrace(None)
     if sys.version_info >= (3, 12):
@@ -96,9 +95,8 @@ def leave_the_host(task: Task, mask: Iterable[int]) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    signal.alarm(task.seconds)
-    keep = sorted(file.fileno() for file in (task.out, task.scratch, task.report))
-    _close_all_but(keep)
+    signal.alarm(seconds)
+    _close_all_but(sorted(keep))
     _be_the_first_to_go()
 
 
@@ -140,7 +138,8 @@ def walk(task: Task, objects: list[object]) -> None:
     places = Places(task.pages)
     heap = Walk(
         starts(task.live),
-        lambda: host_objects(task),
+        others,
+        own=(task, task.out, task.scratch, task.report, task.live, task.live.frames, task.live.threads, *task.own),
         places=places,
         names=names,
         reader_of=lambda cls: reader_for(cls, names),
@@ -158,11 +157,3 @@ def walk(task: Task, objects: list[object]) -> None:
     }
     task.report.write(_encode(report).encode())
     task.report.flush()
-
-
-def host_objects(task: Task) -> Sequence[object]:
-    """Return the objects of the host that the collector knows, without those that were made for the snapshot."""
-    found = others()
-    live = task.live
-    own = {id(value) for value in (task, *task, live, *live, *task.own)}
-    return list(compress(found, map(not_, map(own.__contains__, map(id, found)))))

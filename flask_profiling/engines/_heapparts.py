@@ -23,6 +23,8 @@ from ._heapreaders import HEAP_TYPE, STEP, Reader, Reading, dict_getter, slots_o
 Pair = tuple[int, object]
 Part = Callable[[object], Iterable[Pair]]
 
+# Until Python 3.10 the frame of a generator is an object of its own; later, asking for it would make one.
+_FRAMES = ("gi_frame", "cr_frame", "ag_frame") if sys.version_info < (3, 11) else ()
 # Builtin class -> fields that are C-level on it; what they give counts only if the collector finds it in the object too. Those that
 # may hold None come first: the others have none of it.
 _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
@@ -42,9 +44,9 @@ _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (slice, ("start", "stop", "step")),
     (super, ("__thisclass__", "__self__", "__self_class__")),
     (functools.partial, ("func", "args", "keywords")),
-    (types.GeneratorType, ("gi_code",)),
-    (types.CoroutineType, ("cr_code",)),
-    (types.AsyncGeneratorType, ("ag_code",)),
+    (types.GeneratorType, ("gi_code", *_FRAMES[:1])),
+    (types.CoroutineType, ("cr_code", *_FRAMES[1:2])),
+    (types.AsyncGeneratorType, ("ag_code", *_FRAMES[2:])),
     (BaseException, ("args", "__traceback__", "__context__", "__cause__")),
     (type, ("__mro__", "__bases__", "__base__")),
     (defaultdict, ("default_factory",)),
@@ -77,8 +79,12 @@ _weak_target = weakref.ReferenceType.__call__
 
 
 class _Pattern(NamedTuple):
-    """Which fields stand where among the references of an object: what the getters give of both must be the same objects."""
+    """Which fields stand where among the references of an object: what the getters give of both must be the same objects.
 
+    What stands at the places in ``rest`` must be no field at all.
+    """
+
+    rest: Sequence[int]
     found: Callable[[Sequence[object]], tuple[object, ...]]
     named: Callable[[Sequence[object]], tuple[object, ...]]
     labels: Sequence[int]
@@ -92,7 +98,8 @@ def _pattern(referents: Sequence[object], values: Sequence[object], labels: Sequ
             places[where] = index
     if len(places) < 2 or len(labels) != len(referents):
         return None
-    return _Pattern(itemgetter(*places), itemgetter(*places.values()), labels)
+    rest = [at for at in range(len(referents)) if at not in places]
+    return _Pattern(rest, itemgetter(*places), itemgetter(*places.values()), labels)
 
 
 class Parts(Reader):
@@ -135,7 +142,9 @@ class Parts(Reader):
         values = self._values(value)
         patterns = self._patterns.setdefault(len(referents), [])
         for pattern in patterns:
-            if all(map(is_, pattern.found(referents), pattern.named(values))):
+            if all(map(is_, pattern.found(referents), pattern.named(values))) and not any(
+                [any(map(is_, values, repeat(referents[at]))) for at in pattern.rest]
+            ):
                 labels += pattern.labels
                 children += referents
                 return

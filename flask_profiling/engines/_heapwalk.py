@@ -53,7 +53,7 @@ class Walk:
     """One walk; see :class:`flask_profiling.model.heap.HeapWalk`.
 
     ``starts`` are the roots in the order in which they claim what they reach; ``others`` gives objects that may have been missed, asked when
-    everything else has been read; ``reader_of`` makes the reader of a class.
+    everything else has been read; ``own`` are objects made for the walk, which are left out; ``reader_of`` makes the reader of a class.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Walk:
         starts: Sequence[Start],
         others: Callable[[], Sequence[object]],
         *,
+        own: Sequence[object],
         places: Places,
         names: Names,
         reader_of: ReaderOf,
@@ -81,6 +82,8 @@ class Walk:
         self.scratch = scratch
         self.root_names = ("", *(start.name for start in starts), "(classes)", "(held elsewhere)")
         self._next = len(self.root_names) * STRIDE
+        self._elsewhere = self._next - STRIDE
+        places.assign(places.of(tuple(own)), self._elsewhere, 0)
 
     def __iter__(self) -> Iterator[Rows]:
         """Walk."""
@@ -125,15 +128,14 @@ class Walk:
 
     def roots(self) -> Sequence[Root]:
         """Return the roots with their edges, the root of all first."""
-        top = [(Label("element", index), index * STRIDE) for index in range(1, len(self._roots) + 1)]
+        top = [(Label("property", name), number * STRIDE) for number, name in enumerate(self.root_names) if number]
         return [Root(self.root_names[0], top), *self._roots]
 
     def late_targets(self) -> Sequence[int]:
         """Return the targets of the weak references; what nothing else holds is shown as held by the last root."""
-        unknown = (len(self.root_names) - 1) * STRIDE
         targets: list[int] = []
         for first in range(0, len(self._late), _BATCH):
-            targets += [number or unknown for number in self._places.numbers(self._late[first : first + _BATCH])]
+            targets += [number or self._elsewhere for number in self._places.numbers(self._late[first : first + _BATCH])]
         return targets
 
     def summary(self) -> HeapSummary:
