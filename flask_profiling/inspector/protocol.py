@@ -47,6 +47,7 @@ class Conversation:
         self._enabled: set[str] = set()
         self._recordings: dict[str, str | None] = {}
         self._seen: set[str | None] = set()
+        self._told: set[str] = set()
         self._debugger_id = secrets.token_hex(16)
 
     def receive(self, frame: str | bytes) -> Generator[str, None, None]:
@@ -106,9 +107,21 @@ class Conversation:
             )
         return "{}"
 
+    def _disable_runtime(self, params: Mapping[str, object]) -> Answer:
+        self._enabled.discard("Runtime")
+        return "{}"
+        yield
+
     def _enable_debugger(self, params: Mapping[str, object]) -> Answer:
         self._enabled.add("Debugger")
+        yield from self._parsed()
         return messages.dumped({"debuggerId": self._debugger_id})
+
+    def _disable_debugger(self, params: Mapping[str, object]) -> Answer:
+        """Forget what was told: DevTools disables this domain while it records, and expects all of it again."""
+        self._enabled.discard("Debugger")
+        self._told.clear()
+        return "{}"
         yield
 
     def _isolate(self, params: Mapping[str, object]) -> Answer:
@@ -171,13 +184,17 @@ class Conversation:
     def _stop_profile(self, params: Mapping[str, object]) -> Answer:
         if "cpu" not in self._recordings:
             raise Refused(messages.SERVER_ERROR, "No recording profiles found")
-        profile, events = self._sources.adopt((yield from self._stopped("cpu")) or CPU_PROFILE)
-        yield from self._parsed(events)
+        profile = self._sources.adopt((yield from self._stopped("cpu")) or CPU_PROFILE)
+        yield from self._parsed()
         return f'{{"profile":{profile}}}'
 
-    def _parsed(self, scripts: list[dict[str, object]]) -> Iterator[str]:
-        if "Debugger" in self._enabled:
-            for script in scripts:
+    def _parsed(self) -> Iterator[str]:
+        """Tell of the scripts that may be shown and were not told yet."""
+        if "Debugger" not in self._enabled:
+            return
+        for number, script in self._sources.parsed.items():
+            if number not in self._told:
+                self._told.add(number)
                 yield messages.event("Debugger.scriptParsed", script)
 
     def _last_id(self) -> str | None:
@@ -201,8 +218,8 @@ class Conversation:
             return
         if found is None:
             return
-        profile, events = self._sources.adopt(found)
-        yield from self._parsed(events)
+        profile = self._sources.adopt(found)
+        yield from self._parsed()
         location = '{"scriptId":"0","lineNumber":0,"columnNumber":0}'
         name = messages.dumped(session_id)
         params = f'{{"id":{name},"location":{location},"title":{name},"profile":{profile}}}'
@@ -291,7 +308,6 @@ def _sent(file: BinaryIO, reported: bool) -> Iterator[str]:
 _CONSTANT: dict[str, str] = dict.fromkeys(
     (
         "Console.enable",
-        "Debugger.disable",
         "Debugger.setAsyncCallStackDepth",
         "Debugger.setBlackboxPatterns",
         "Debugger.setBreakpointsActive",
@@ -300,7 +316,6 @@ _CONSTANT: dict[str, str] = dict.fromkeys(
         "HeapProfiler.addInspectedHeapObject",
         "HeapProfiler.enable",
         "HeapProfiler.startTrackingHeapObjects",
-        "Runtime.disable",
         "Runtime.discardConsoleEntries",
         "Runtime.releaseObject",
         "Runtime.releaseObjectGroup",
@@ -316,6 +331,7 @@ _CONSTANT: dict[str, str] = dict.fromkeys(
 }
 
 _METHODS: dict[str, Callable[[Conversation, Mapping[str, object]], Answer]] = {
+    "Debugger.disable": Conversation._disable_debugger,
     "Debugger.enable": Conversation._enable_debugger,
     "Debugger.evaluateOnCallFrame": Conversation._refuse_code,
     "Debugger.getScriptSource": Conversation._script_source,
@@ -333,6 +349,7 @@ _METHODS: dict[str, Callable[[Conversation, Mapping[str, object]], Answer]] = {
     "Profiler.stop": Conversation._stop_profile,
     "Runtime.callFunctionOn": Conversation._refuse_code,
     "Runtime.compileScript": Conversation._refuse_code,
+    "Runtime.disable": Conversation._disable_runtime,
     "Runtime.enable": Conversation._enable_runtime,
     "Runtime.evaluate": Conversation._refuse_code,
     "Runtime.getHeapUsage": Conversation._heap_usage,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tokenize
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -23,33 +22,30 @@ class Sources:
         self._root = None if root is None else root.resolve()
         self._numbers: dict[tuple[str, str], str] = {}
         self._files: dict[str, Path] = {}
+        # number -> the parameters of a ``Debugger.scriptParsed``, for each script that may be shown
+        self.parsed: dict[str, dict[str, object]] = {}
 
-    def adopt(self, profile: str) -> tuple[str, list[dict[str, object]]]:
-        """Number the scripts of a CPU profile through all profiles of the conversation.
-
-        Returns the profile, and the parameters of a ``Debugger.scriptParsed`` for each script that may be shown and
-        was not known before.
-        """
+    def adopt(self, profile: str) -> str:
+        """Number the scripts of a CPU profile through all profiles of the conversation, and return it so."""
         if self._root is None:
-            return profile, []
+            return profile
         document = json.loads(profile)
-        new: list[dict[str, object]] = []
         for node in document["nodes"]:
             frame = node["callFrame"]
             key = (frame["url"], frame["scriptId"])
             number = self._numbers.get(key)
             if number is None:
                 number = self._numbers[key] = str(len(self._numbers) + 1)
-                new.extend(self._parsed(number, frame["url"]))
+                self._parse(number, frame["url"])
             frame["scriptId"] = number
-        return json.dumps(document, ensure_ascii=True, separators=(",", ":")), new
+        return json.dumps(document, ensure_ascii=True, separators=(",", ":"))
 
     def text(self, number: str) -> str | None:
         """Return the source text of a script, or None where it is not known or cannot be read."""
         path = self._files.get(number)
         return None if path is None or not self._is_ours(path) else _read(path)
 
-    def _parsed(self, number: str, url: str) -> Iterator[dict[str, object]]:
+    def _parse(self, number: str, url: str) -> None:
         if not url.startswith("file://"):
             return
         path = Path(unquote(url.removeprefix("file://"), errors="surrogateescape"))
@@ -59,7 +55,7 @@ class Sources:
         if content is None:
             return
         self._files[number] = path
-        yield {
+        self.parsed[number] = {
             "scriptId": number,
             "url": url,
             "startLine": 0,
