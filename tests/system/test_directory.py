@@ -580,6 +580,28 @@ class TestList:
         assert (private.names(), private.read("name", limit=1), private.sweep(now=0)) == ([], None, 0)
         assert mode(private.path) == 0o755
 
+    def test_directory_swapped_for_a_link_once_it_is_open_leads_nowhere(
+        self, private: PrivateDirectory, outside: Path, tmp_path: Path
+    ) -> None:
+        def swap(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            descriptor = os.open(path, flags, mode, dir_fd=dir_fd)
+            private.path.rename(tmp_path / "moved")
+            private.path.symlink_to(outside)
+            return descriptor
+
+        def swapped() -> PrivateDirectory:
+            private.path.unlink(missing_ok=True)
+            (tmp_path / "moved").rename(private.path)
+            return PrivateDirectory(private.root, system=OtherSystem(open=swap))
+
+        private.write_bytes("name", b"ours")
+        private.path.rename(tmp_path / "moved")
+        assert swapped().names() == ["name"]
+        assert [status.st_size for _, status in swapped().files(lambda name: True)] == [4]
+        assert swapped().unlink("name")
+        assert tree(tmp_path / "moved") == {}
+        assert tree(outside) == {"inner": "directory", "name": b"theirs"}
+
     def test_directory_replaced_by_a_link_is_not_listed(self, private: PrivateDirectory, outside: Path) -> None:
         private.path.symlink_to(outside)
         for operation in (private.names, lambda: private.files(lambda name: True), lambda: private.unlink("name")):
