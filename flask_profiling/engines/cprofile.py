@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from ..errors import Unavailable
@@ -24,6 +25,12 @@ NOTES = (
     "Only the threads (or greenlets) in which requests run are covered, not threads that the application starts.",
     "Generators and coroutines count one call each time they are resumed.",
 )
+
+GREENLETS_NOTE = (
+    "Greenlets that are switched inside a request while threads are not patched (gevent without monkey patching, "
+    "SQLAlchemy's asyncio extension) are not told apart: edges to what they call may be false."
+)
+_SWITCHERS = frozenset({"eventlet", "gevent", "sqlalchemy.ext.asyncio"})
 
 
 class Collector(Protocol):
@@ -57,13 +64,22 @@ def pick_collector(*, implementation: str = sys.implementation.name, gil: bool |
         from ._lsprof_dispatch import MonitoringCollector
 
         return MonitoringCollector()
-    if threading.local.__module__ != "_thread":  # patched: threads are greenlets
+    if _threads_are_greenlets():
         from ._lsprof_greenlets import GreenletCollector
 
         return GreenletCollector()
     from ._lsprof_hooks import NativeCollector
 
     return NativeCollector()
+
+
+def greenlet_notes(modules: Iterable[str], *, patched: bool) -> tuple[str, ...]:
+    """Say what is not told apart where greenlets share threads that are not patched; ``modules`` are those imported."""
+    return () if patched or _SWITCHERS.isdisjoint(modules) else (GREENLETS_NOTE,)
+
+
+def _threads_are_greenlets() -> bool:
+    return threading.local.__module__ != "_thread"
 
 
 class CProfileEngine:
@@ -74,7 +90,8 @@ class CProfileEngine:
 
     def __init__(self, options: EngineOptions, *, collector: Collector | None = None) -> None:
         self.options = options
-        self._collector = collector
+        self._given = collector
+        self._collector: Collector | None = None
         self._entered = False
         self._faults = 0
 
@@ -83,24 +100,26 @@ class CProfileEngine:
 
         Raises Unavailable without CPython or its GIL, EngineBusy where another tool is in the way.
         """
-        collector = self._collector or pick_collector()
+        collector = self._given or pick_collector()
         collector.start()
         self._collector = collector
 
     def enter(self, route: str) -> object:
         """Begin to attribute what the calling thread does to ``route``; returns a token for :meth:`leave`."""
+        if self._collector is None:
+            return None
         try:
-            return self._collector.enter(route)  # type: ignore[union-attr]
+            return self._collector.enter(route)
         except Exception:
             self._report("enter")
             return None
 
     def leave(self, token: object) -> None:
         """End what :meth:`enter` began, in the same thread; harmless after :meth:`stop`."""
-        if token is None:
+        if token is None or self._collector is None:
             return
         try:
-            self._collector.leave(token)  # type: ignore[union-attr]
+            self._collector.leave(token)
         except Exception:
             self._report("leave")
 
@@ -109,7 +128,7 @@ class CProfileEngine:
         if self._collector is None:
             return Recording("cprofile", CallGraphs({}), NOTES)
         harvest = self._collector.stop()
-        notes = NOTES + harvest.notes
+        notes = NOTES + greenlet_notes(sys.modules, patched=_threads_are_greenlets()) + harvest.notes
         if self._faults:
             notes += (
                 f"Requests that are missing or incomplete because the profiler failed: {self._faults}; see the log.",

@@ -12,12 +12,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from flask_profiling.engines import RequestEngine, create
 from flask_profiling.engines._lsprof_pool import Harvest
-from flask_profiling.engines.cprofile import NOTES, CProfileEngine, pick_collector
+from flask_profiling.engines.cprofile import GREENLETS_NOTE, NOTES, CProfileEngine, greenlet_notes, pick_collector
 from flask_profiling.errors import Unavailable
 from tests.components import requires
 
@@ -267,7 +268,9 @@ def test_calls_left_open_by_a_deeper_leave_end_there(engine: CProfileEngine) -> 
 
 def test_tokens_may_come_twice_late_or_be_none(engine: CProfileEngine) -> None:
     assert engine.enter("before start") is None
+    assert create("cprofile", OPTIONS).enter("before start") is None  # type: ignore[attr-defined]
     engine.leave(None)
+    create("cprofile", OPTIONS).leave(object())  # type: ignore[attr-defined]
     engine.start()
     token = engine.enter("GET /x")
     workloads.helper()
@@ -412,6 +415,21 @@ def test_stop_without_start_is_an_empty_recording() -> None:
     assert recording.notes == NOTES
 
 
+@pytest.mark.parametrize(
+    ("modules", "patched", "said"),
+    [
+        ({"flask", "greenlet", "sqlalchemy"}, False, ()),
+        ({"flask", "sqlalchemy.ext.asyncio"}, False, (GREENLETS_NOTE,)),
+        ({"gevent"}, False, (GREENLETS_NOTE,)),
+        ({"gevent", "sqlalchemy.ext.asyncio"}, True, ()),
+    ],
+)
+def test_greenlets_that_are_not_told_apart_are_owned_up(
+    modules: set[str], patched: bool, said: tuple[str, ...]
+) -> None:
+    assert greenlet_notes(modules, patched=patched) == said
+
+
 @pytest.mark.usefixtures("quick_switches")
 @pytest.mark.parametrize("name", COLLECTORS)
 def test_many_sessions_over_busy_threads_stay_exact(name: str) -> None:
@@ -487,7 +505,6 @@ def test_profilers_are_as_many_as_requests_ran_at_once(name: str) -> None:
 
 def test_code_compiled_for_each_request_does_not_pile_up(engine: CProfileEngine) -> None:
     source = "\n".join(f"def made_{number}(): pass\nmade_{number}()" for number in range(12))
-    pool = engine._collector._pool  # type: ignore[union-attr]
     most = 0
 
     def view() -> None:
@@ -496,7 +513,8 @@ def test_code_compiled_for_each_request_does_not_pile_up(engine: CProfileEngine)
     engine.start()
     for _ in range(1100):
         request(engine, "GET /x", view)
-    for slot in pool.slots:
+    collector: Any = engine._collector
+    for slot in collector._pool.slots:
         most = max(most, len(slot.profiler.getstats()))
     graph = graphs(engine.stop())["GET /x"]
     assert most < 8000  # of 14,300 code objects

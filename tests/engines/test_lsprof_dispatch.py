@@ -24,7 +24,7 @@ from flask_profiling.engines.cprofile import CProfileEngine
 from flask_profiling.errors import EngineBusy
 
 from . import workloads
-from .harness import OPTIONS, assert_true, graphs, no_collections, request
+from .harness import OPTIONS, assert_true, counts, edges, graphs, no_collections, request
 from .workloads import WORKLOADS
 
 monitoring = sys.monitoring
@@ -177,8 +177,41 @@ def test_the_id_is_given_back_even_if_reading_fails() -> None:
     request(engine, "GET /x", workloads.left)
     with pytest.raises(MemoryError):
         engine.stop()
-    assert monitoring.get_tool(3) is None
-    assert monitoring.get_events(3) == 0 if monitoring.get_tool(3) else True
+    assert events_left(3) == 0
+
+
+def events_left(number: int) -> int:
+    monitoring.use_tool_id(number, "to look")
+    try:
+        return monitoring.get_events(number)
+    finally:
+        monitoring.free_tool_id(number)
+
+
+@pytest.mark.parametrize("end", ["stop", "abandon"])
+def test_no_event_stays_switched_on(engine: CProfileEngine, end: str) -> None:
+    engine.start()
+    assert monitoring.get_events(3)
+    request(engine, "GET /x", workloads.left)
+    getattr(engine, end)()
+    assert events_left(3) == 0
+
+
+@pytest.mark.parametrize("kit", [native_kit(), PYTHON_KIT])
+def test_a_request_that_ends_while_the_session_does_is_counted_right(kit: Kit) -> None:
+    def flush(profilers: Any) -> bool:
+        nest(engine, token, 4)  # the events are off already, the open calls are not ended yet
+        return kit.flush(profilers)
+
+    def stop_below(depth: int) -> Any:
+        return stop_below(depth - 1) if depth else engine.stop()
+
+    engine = CProfileEngine(OPTIONS, collector=MonitoringCollector(replace(kit, flush=flush)))
+    engine.start()
+    token = enter_and_return(engine)
+    graph = graphs(stop_below(3))["GET /x"]
+    assert counts(graph)["stop_below"] == (4, 1)
+    assert edges(graph) == {("stop_below", "stop_below"): 3}
 
 
 def enter_and_return(engine: CProfileEngine) -> object:

@@ -157,3 +157,26 @@ def test_a_request_of_another_running_engine_is_left_out(engine: CProfileEngine)
     assert_true(graphs(recording)["GET /y"], TWO_CALLERS, 1)
     assert any(note.endswith("was active in their thread: 1.") for note in recording.notes)
     assert counts(graphs(first.stop())["GET /x"])["two_callers"] == (1, 1)
+
+
+@pytest.mark.skipif("greenlets" not in COLLECTORS, reason="gevent is not installed")
+def test_the_hook_of_a_request_that_outlives_the_session_goes_with_its_next_call() -> None:
+    engine = CProfileEngine(OPTIONS, collector=COLLECTORS["greenlets"]())
+    entered, stopped = threading.Event(), threading.Event()
+
+    def serve() -> object:
+        token = engine.enter("GET /x")
+        entered.set()
+        assert stopped.wait(20)
+        workloads.helper()
+        hook = sys.getprofile()
+        engine.leave(token)
+        return hook
+
+    engine.start()
+    with ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve)
+        assert entered.wait(20)
+        engine.stop()
+        stopped.set()
+        assert served.result(20) is None

@@ -99,6 +99,7 @@ def test_a_closed_profiler_takes_no_more() -> None:
     profiler.close()
     profiler._pystart_callback(CODES[1], 0)
     profiler._pyreturn_callback(CODES[1], 0, None)
+    profiler.flush()
     assert [(entry.code, entry.callcount) for entry in profiler.getstats()] == [(CODES[0], 1)]
 
 
