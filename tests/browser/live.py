@@ -18,10 +18,20 @@ from tests.integration.servers import Server, serve, wait_for
 
 APP = "tests.browser.busy_app:create_app()"
 _FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --no-default-browser-check "
-    "--disable-background-networking --disable-component-update --disable-sync --disable-default-apps "
-    "--disable-extensions --window-size=1400,900 --remote-debugging-port=0"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--window-size=1400,900",
+    "--remote-debugging-port=0",
+)
 
 
 def free_port() -> int:
@@ -89,6 +99,9 @@ def attach(browser: Browser, url: str, panel: str) -> Page:
     page.set_default_timeout(10_000)
     page.goto(f"{url}&panel={panel}")
     page.get_by_role("tab", name="Memory").first.wait_for(timeout=30_000)
+    # The first recording opens it, over what the next click wants.
+    shortcuts = page.locator("devtools-shortcut-dialog").get_by_role("button", name="Close").first
+    page.add_locator_handler(shortcuts, lambda close: close.click())
     return page
 
 
