@@ -75,6 +75,8 @@ ENGINES: dict[str, str] = {
     "cprofile": "flask_profiling.engines.cprofile:CProfileEngine",
     "calltree": "flask_profiling.engines.calltree:CallTreeEngine",
     "sampling": "flask_profiling.engines.sampling:SamplingEngine",
+    "allocations": "flask_profiling.engines.allocations:AllocationsEngine",
+    "objects": "flask_profiling.engines.objects:ObjectsEngine",
     "heap": "flask_profiling.engines.heap:HeapEngine",
 }
 

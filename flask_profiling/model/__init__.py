@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .graph import NO_COST, CallGraph, CallGraphs, Cost, Function
 from .heap import HeapSummary
+from .memory import Allocations, Amount, Frame, Growth
 from .requests import RouteTimes, bucket_of
 from .session import (
     DATA_KINDS,
@@ -25,13 +26,17 @@ __all__ = [
     "DATA_KINDS",
     "NO_COST",
     "RECORDING_VERSION",
+    "Allocations",
+    "Amount",
     "Artifact",
     "CallGraph",
     "CallGraphs",
     "CallTree",
     "Cost",
     "Data",
+    "Frame",
     "Function",
+    "Growth",
     "HeapSummary",
     "Part",
     "Recording",

@@ -12,6 +12,7 @@ from ..errors import DamagedData
 from . import _json
 from .graph import CallGraphs
 from .heap import HeapSummary
+from .memory import Allocations, Growth
 from .requests import RouteTimes
 from .tree import CallTree
 
@@ -32,9 +33,11 @@ class Data(Protocol):
 
 
 # kind -> class with from_json() and merged_with()
-DATA_KINDS: dict[str, type[CallGraphs | CallTree | HeapSummary]] = {
+DATA_KINDS: dict[str, type[Allocations | CallGraphs | CallTree | Growth | HeapSummary]] = {
+    "allocations": Allocations,
     "callgraphs": CallGraphs,
     "calltree": CallTree,
+    "growth": Growth,
     "heapsummary": HeapSummary,
 }
 

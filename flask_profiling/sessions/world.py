@@ -99,5 +99,6 @@ def _engine_names(options: SessionOptions) -> Iterator[str]:
         yield options.cpu
     if options.allocations:
         yield "allocations"
+        yield "objects"
     if options.heap:
         yield "heap"

@@ -16,12 +16,16 @@ from flask_profiling.errors import Unavailable
 from flask_profiling.formats import FORMATS
 from flask_profiling.model import (
     DATA_KINDS,
+    Allocations,
+    Amount,
     CallGraph,
     CallGraphs,
     CallTree,
     Cost,
     Data,
+    Frame,
     Function,
+    Growth,
     HeapSummary,
     Recording,
     SessionRecording,
@@ -41,6 +45,17 @@ ODD = Function("/srv/\udcff/é.py", 7, '<b>"\ud800\0\\\n&')
 
 # kind of data -> something of that kind, and something that only a damaged or hostile process would have recorded
 SAMPLES: dict[str, Callable[[], Data]] = {
+    "allocations": lambda: Allocations(
+        2,
+        True,
+        {
+            (Frame("/srv/shop/pages.py", 12, "page"), Frame("/srv/shop/visits.py", 3, "keep")): Amount(96, 2, 96, 2),
+            (Frame("/srv/shop/pages.py", 12, "page"),): Amount(64, 1, 64, 1),
+        },
+        Amount(10, 5, 10, 5),
+        4,
+    ),
+    "growth": lambda: Growth({"shop.visits.Visit": (3, 43), "dict": (900, 800)}, (10, 10), 2),
     "heapsummary": lambda: HeapSummary(3, 2, True, {"dict": (2, 128), "shop.models.Product": (1, 48)}),
     "calltree": lambda: call_tree("GET /", Function("/srv/shop/pages.py", 12, "page"), 0.25),
     "callgraphs": lambda: CallGraphs(
@@ -51,6 +66,12 @@ SAMPLES: dict[str, Callable[[], Data]] = {
     ),
 }
 ODD_SAMPLES: dict[str, Callable[[], Data]] = {
+    "allocations": lambda: Allocations(
+        0,
+        False,
+        {(): Amount(10**30, 0, -1, 1), (Frame("\udcff<x>", -5, '"'),) * 3000: Amount(0, 10**30, 10**30, -(10**30))},
+    ),
+    "growth": lambda: Growth({"</script>\udcff": (10**30, 0), "": (0, 0)}, (0, 10**30), 10**30),
     "heapsummary": lambda: HeapSummary(0, 10**30, False, {"</script>\udcff": (10**30, 0), "": (0, 0)}),
     "calltree": lambda: call_tree("GET /\udcff</script>", ODD, -1e308),
     "callgraphs": lambda: CallGraphs(
@@ -171,5 +192,3 @@ def test_a_full_disk_is_the_callers_to_handle(name: str) -> None:
     enforce(NEEDS.get(name, ()), all_required=all_components_required())
     with pytest.raises(OSError, match="No space left"):
         FORMATS[name].writer()(everything(SAMPLES), Full())
-
-

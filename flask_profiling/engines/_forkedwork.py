@@ -1,0 +1,79 @@
+"""Work done in a forked child for an engine: what it returned comes back as JSON, or a sentence that says why nothing
+did.
+
+The child sees this process frozen at the moment of the fork, so it can count what the program would change meanwhile;
+the parent only waits, and its other threads go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from . import _heapchild, _heapfork
+
+_DEADLINE = 60
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+class NotDone(Exception):
+    """The child brought nothing back; the message ends a sentence that begins with what is missing."""
+
+
+def in_child(
+    work: Callable[[], object],
+    *,
+    fork: Callable[[], int],
+    spool: Path | None = None,
+    keep: Sequence[int] = (),
+    seconds: int = _DEADLINE,
+    meanwhile: Callable[[], object] | None = None,
+) -> object:
+    """Run ``work`` in a forked child and return what it returned, as JSON values.
+
+    ``keep`` are descriptors that the child needs, ``meanwhile`` is run in this process once the child exists, and
+    ``seconds`` the longest it may take. Whatever ``work`` needs must be imported before. Raises NotDone; the child is
+    gone in any case.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=spool) as report:
+            descriptor = report.fileno()
+            pid = _heapfork.spawn(lambda mask: _run(work, descriptor, [descriptor, *keep], seconds, mask), fork)
+            if meanwhile is not None:
+                meanwhile()
+            code = _heapfork.wait(pid, seconds)
+            text = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    except OSError as error:
+        raise NotDone(error.strerror or type(error).__name__) from error
+    try:
+        (result,) = json.loads(text)
+    except ValueError:
+        raise NotDone(_reason(code)) from None
+    return result
+
+
+def _run(work: Callable[[], object], report: int, keep: Sequence[int], seconds: int, mask: Iterable[int]) -> None:
+    code = _heapchild.FAILED
+    try:
+        _heapchild.leave_the_host(keep, seconds, mask)
+        text = _encode([work()]).encode()
+        while text:
+            text = text[os.write(report, text) :]
+        code = _heapchild.DONE
+    except MemoryError:
+        code = _heapchild.NO_MEMORY
+    except BaseException:
+        code = _heapchild.FAILED
+    finally:
+        os._exit(code)
+
+
+def _reason(code: int | None) -> str:
+    if code == _heapchild.NO_MEMORY:
+        return "there was too little memory"
+    if code is not None and code < 0:
+        return f"the process that counts was ended by signal {-code} (out of memory or out of time)"
+    return f"the process that counts ended with code {code}"

@@ -1,0 +1,139 @@
+"""What tracemalloc holds, added up by call stack: pure counting, run in a forked child where that is possible.
+
+tracemalloc gives one row per living block: domain, size, stack (newest frame first, as ``(file, line)``), depth of the
+whole stack.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tracemalloc
+from _tracemalloc import _get_traces
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+
+from ..model.memory import Allocations, Amount, Frame
+
+# newest frame first
+RawStack = tuple[tuple[str, int], ...]
+Trace = tuple[int, int, RawStack, int]
+Sums = dict[RawStack, tuple[int, int]]
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+# Every request runs inside these, so an older frame of theirs says nothing.
+_AROUND_REQUESTS = (_PACKAGE + "middleware.py", _PACKAGE + "extension.py")
+
+
+def taken(*, stop: bool) -> tuple[Sums, int]:
+    """Return what is alive by stack, and the bytes that are the profiler's own; ``stop`` ends tracing before they
+    are added up."""
+    traces: Sequence[Trace] = _get_traces()  # type: ignore[assignment]  # tuples of four since Python 3.9
+    if stop:
+        tracemalloc.stop()
+    return without_own(add_up(traces))
+
+
+def add_up(traces: Sequence[Trace]) -> Sums:
+    """Return the bytes and blocks of each stack.
+
+    tracemalloc hands out one object per stack, so identity does most of the work and few stacks are ever compared.
+    """
+    found: dict[int, list[int]] = {}
+    stacks: dict[int, RawStack] = {}
+    for _, size, stack, _ in traces:
+        key = id(stack)
+        try:
+            sums = found[key]
+        except KeyError:
+            stacks[key] = stack
+            found[key] = [size, 1]
+        else:
+            sums[0] += size
+            sums[1] += 1
+    added: Sums = {}
+    for key, (size, count) in found.items():
+        known = added.get(stacks[key], (0, 0))
+        added[stacks[key]] = (known[0] + size, known[1] + count)
+    return added
+
+
+def without_own(sums: Sums) -> tuple[Sums, int]:
+    """Return the stacks of the program, and the bytes that were allocated in our code or for it."""
+    kept = {stack: amount for stack, amount in sums.items() if not _is_own(stack)}
+    return kept, sum(size for stack, (size, _) in sums.items() if stack not in kept)
+
+
+def _is_own(stack: RawStack) -> bool:
+    if stack[0][0] == tracemalloc.__file__:
+        return True
+    own = [file for file, _ in stack if file.startswith(_PACKAGE)]
+    return bool(own) and (own[0] == stack[0][0] or any(file not in _AROUND_REQUESTS for file in own))
+
+
+def to_rows(sums: Sums) -> list[object]:
+    """Return sums as JSON values: ``[[size, count, file, line, file, line, …]]``, a file as an index into the last
+    item."""
+    files: dict[str, int] = {}
+    rows: list[object] = [
+        [size, count, *(cell for file, line in stack for cell in (files.setdefault(file, len(files)), line))]
+        for stack, (size, count) in sums.items()
+    ]
+    return [*rows, list(files)]
+
+
+def from_rows(rows: Sequence[Sequence[int]], files: Sequence[str]) -> Sums:
+    """Read what :func:`to_rows` wrote, its last item apart."""
+    return {tuple(zip((files[index] for index in row[2::2]), row[3::2], strict=True)): (row[0], row[1]) for row in rows}
+
+
+def compared(before: Sums, after: Sums, *, frames: int, from_nothing: bool) -> Allocations:
+    """Return the sites with their growth, the smallest added up, the others with the names of their functions."""
+    amounts: dict[RawStack, Amount] = {}
+    for stack in {**after, **before}:
+        (old, olds), (new, news) = before.get(stack, (0, 0)), after.get(stack, (0, 0))
+        amounts[stack] = Amount(new, news, new - old, news - olds)
+    nameless = {tuple(Frame(*line, "") for line in reversed(stack)): amount for stack, amount in amounts.items()}
+    largest = Allocations(frames, from_nothing, nameless).bounded()
+    names = function_names(frame[:2] for stack in largest.sites for frame in stack)
+    sites = {
+        tuple(Frame(file, line, names.get((file, line), "")) for file, line, _ in stack): amount
+        for stack, amount in largest.sites.items()
+    }
+    return Allocations(frames, from_nothing, sites, largest.rest, largest.rest_sites)
+
+
+def function_names(lines: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], str]:
+    """Return the plain names of the functions in which the lines stand, as far as their code is alive.
+
+    No line table of another file is read. The first line of a function belongs to it only where no other claims it: it
+    is where the function around it makes it.
+    """
+    wanted = set(lines)
+    # many pieces of code share a name like <string>
+    files = {file for file, _ in wanted if not file.startswith("<") or file.startswith("<frozen ")}
+    names: dict[tuple[str, int], str] = {}
+    for code in sorted(_codes(files), key=lambda code: code.co_firstlineno):
+        for line in {line for _, _, line in code.co_lines() if line}:
+            place = (code.co_filename, line)
+            if place in wanted and (line != code.co_firstlineno or place not in names):
+                names[place] = code.co_name
+    return names
+
+
+def _codes(files: set[str]) -> list[CodeType]:
+    waiting = [value.__code__ for value in gc.get_objects() if type(value) is FunctionType]
+    for frame in sys._current_frames().values():
+        step: FrameType | None = frame
+        while step is not None:
+            waiting.append(step.f_code)
+            step = step.f_back
+    found: dict[int, CodeType] = {}
+    while waiting:
+        code = waiting.pop()
+        if id(code) not in found and code.co_filename in files:
+            found[id(code)] = code
+            waiting.extend([value for value in code.co_consts if type(value) is CodeType])
+    return list(found.values())

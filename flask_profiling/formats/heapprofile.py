@@ -1,0 +1,104 @@
+"""The V8 sampling heap profile that Chrome DevTools' Memory panel and speedscope read: a tree of call stacks with
+bytes.
+
+The shape is ``HeapProfiler.SamplingHeapProfile`` of the Chrome DevTools Protocol. Bytes are what was allocated during
+the session and was still alive at stop (growth); what shrank shows as nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from ..errors import Unavailable
+from ..model import Allocations, Frame, SessionRecording
+from . import _chrome
+from ._collected import notes
+
+_PIECES_PER_WRITE = 5000
+_NOWHERE = '{"functionName":%s,"scriptId":"0","url":"","lineNumber":-1,"columnNumber":-1}'
+
+
+def write(recording: SessionRecording, out: BinaryIO) -> None:
+    """Write the sites of a recording as ``{"head": node, "samples": […], "notes": […]}`` in ASCII.
+
+    A node is ``{callFrame, selfSize, id, children}``, its line 0-based; a sample is one site: ``{size, nodeId,
+    ordinal}``. Raises Unavailable where no allocations were recorded.
+    """
+    found = recording.recording(Allocations.kind)
+    if found is None or not isinstance(found.data, Allocations):
+        raise Unavailable("this session recorded no allocations; start one with allocations=10 (frames)")
+    tree = _Tree(found.data)
+    pieces: list[str] = ['{"head":']
+    for piece in tree.text():
+        pieces.append(piece)
+        if len(pieces) == _PIECES_PER_WRITE:
+            out.write("".join(pieces).encode("ascii"))
+            pieces.clear()
+    tail = {"samples": tree.samples(), "notes": notes(recording)}
+    pieces.append("," + json.dumps(tail, separators=(",", ":"))[1:] + "\n")
+    out.write("".join(pieces).encode("ascii"))
+
+
+class _Tree:
+    """The stacks as a tree; node 0 is the root, a parent's number is smaller than its children's."""
+
+    def __init__(self, allocations: Allocations) -> None:
+        self._frames = [_NOWHERE % '"(root)"']
+        self._sizes = [0]
+        self._children: list[dict[Frame, int]] = [{}]
+        self._call_frames: dict[Frame, str] = {}
+        self._scripts: dict[str, int] = {}
+        for stack, amount in allocations.sites.items():
+            node = 0
+            for frame in stack:
+                node = self._children[node].get(frame) or self._add(node, frame)
+            self._sizes[node] += max(0, amount.size_growth)
+        if allocations.rest_sites:
+            title = f"({allocations.rest_sites} smaller sites)"
+            node = self._add(0, Frame(title, 0, ""), _NOWHERE % json.dumps(title))
+            self._sizes[node] = max(0, allocations.rest.size_growth)
+
+    def _add(self, parent: int, frame: Frame, call_frame: str = "") -> int:
+        node = len(self._frames)
+        self._frames.append(call_frame or self._call_frame(frame))
+        self._sizes.append(0)
+        self._children.append({})
+        self._children[parent][frame] = node
+        return node
+
+    def _call_frame(self, frame: Frame) -> str:
+        known = self._call_frames.get(frame)
+        if known is None:
+            url = _chrome.url_of(frame.file)
+            document = {
+                "functionName": frame.name or f"({frame.file.replace(chr(92), '/').rpartition('/')[2]}:{frame.line})",
+                "scriptId": str(self._scripts.setdefault(frame.file, len(self._scripts) + 1)),
+                "url": url,
+                "lineNumber": max(frame.line - 1, 0) if url else -1,
+                "columnNumber": 0 if url else -1,
+            }
+            known = self._call_frames[frame] = json.dumps(document, separators=(",", ":"))
+        return known
+
+    def text(self) -> Iterator[str]:
+        """Yield the JSON of the tree; a damaged recording may hold stacks of any depth, so nothing recurses."""
+        waiting: list[int | str] = [0]
+        while waiting:
+            item = waiting.pop()
+            if isinstance(item, str):
+                yield item
+                continue
+            yield f'{{"callFrame":{self._frames[item]},"selfSize":{self._sizes[item]},"id":{item + 1},"children":['
+            waiting.append("]}")
+            children = list(self._children[item].values())
+            for number, child in enumerate(reversed(children), 1):
+                waiting.append(child)
+                if number < len(children):
+                    waiting.append(",")
+
+    def samples(self) -> list[dict[str, int]]:
+        """Return a sample for each node that holds something."""
+        held = [(node, size) for node, size in enumerate(self._sizes) if size]
+        return [{"size": size, "nodeId": node + 1, "ordinal": ordinal} for ordinal, (node, size) in enumerate(held, 1)]
