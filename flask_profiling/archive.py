@@ -13,7 +13,7 @@ from typing import BinaryIO
 from .errors import BadRequest, DamagedData
 from .formats import FORMATS
 from .formats.recording import read
-from .model import Artifact, SessionRecording
+from .model import Artifact, CallGraphs, CallTree, SessionRecording
 from .store import Store
 
 LAST = "last"
@@ -84,3 +84,15 @@ def _store(directory: Path) -> Store:
 def _named(found: Sequence[Artifact]) -> str:
     names = list(dict.fromkeys(item.session_id for item in found))
     return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+
+
+def calls(recording: SessionRecording) -> CallGraphs | None:
+    """Return the call graphs of a recording by route, or those of its call tree; None where it has no calls."""
+    for kind in (CallGraphs.kind, CallTree.kind):
+        found = recording.recording(kind)
+        data = None if found is None else found.data
+        if isinstance(data, CallGraphs):
+            return data
+        if isinstance(data, CallTree):
+            return data.graphs()
+    return None

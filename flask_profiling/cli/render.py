@@ -159,3 +159,21 @@ def progress(
     finally:
         done.set()
         drawer.join()
+
+
+@contextlib.contextmanager
+def live_line(out: TextIO) -> Iterator[Callable[[str], None]]:
+    """Give what draws one line over and over on a terminal; it is gone afterwards. Elsewhere nothing is printed."""
+    visible = out.isatty() and os.environ.get("TERM") != "dumb"
+
+    def draw(text: str) -> None:
+        if visible:
+            out.write(_ERASE_LINE + plain(text)[: columns() - 1])
+            out.flush()
+
+    try:
+        yield draw
+    finally:
+        if visible:
+            out.write(_ERASE_LINE)
+            out.flush()

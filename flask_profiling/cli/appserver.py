@@ -1,0 +1,81 @@
+"""The app in a child process for as long as a command needs it, on a free port, with profiling on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from flask.cli import ScriptInfo
+
+from .client import DEFAULT_PREFIX, Target
+from .failure import Failure
+from .render import plain
+
+SECONDS_TO_START = 30.0
+SECONDS_TO_END = 15.0
+_LAST_LINES = 12
+_LOOK_EVERY = 0.05
+
+
+def command_line(info: ScriptInfo, port: int) -> list[str]:
+    """Return the command that serves the app of this command line on ``port``, as ``flask profiling start`` does."""
+    app = ["--app", info.app_import_path] if info.app_import_path else []
+    serve = ["profiling", "start", "--host", "127.0.0.1", "--port", str(port), "--no-reload", "--no-debugger"]
+    return [sys.executable, "-m", "flask", *app, *serve]
+
+
+@contextlib.contextmanager
+def serving(info: ScriptInfo, prefix: str | None) -> Iterator[Target]:
+    """Serve the app until the block ends; raises Failure with the server's last words where it does not come up."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryFile("w+b") as log:
+        # a session of its own: Ctrl-C in the terminal is for this command, which stops the profiling first
+        process = subprocess.Popen(
+            command_line(info, port), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _await(process, port, lambda: _last_words(log.fileno()))
+            yield Target("http", "127.0.0.1", port, prefix or DEFAULT_PREFIX)
+        finally:
+            _end(process)
+
+
+def _await(process: subprocess.Popen[bytes], port: int, last_words: object) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(_LOOK_EVERY)
+    assert callable(last_words)
+    what = "ended" if process.poll() is not None else f"was not ready within {SECONDS_TO_START:g} s"
+    raise Failure("\n".join([f"the app's server {what}; it said:", *last_words()]), code="app_failed")
+
+
+def _last_words(log: int) -> Sequence[str]:
+    size = os.fstat(log).st_size
+    text = os.pread(log, 20_000, max(0, size - 20_000)).decode("utf-8", "replace")
+    return [f"  {plain(line)}" for line in text.splitlines()[-_LAST_LINES:]] or ["  (nothing)"]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def here(paths: Sequence[str]) -> list[Path]:
+    """Return those of a server's artifacts that are files on this machine, seen from this directory."""
+    return [path for path in map(Path, paths) if path.is_file()]
