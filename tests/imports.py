@@ -39,6 +39,7 @@ ROWS: dict[str, int] = {
     "middleware": 5,
     "archive": 5,
     "doctor": 5,
+    "exports": 5,
     "extension": 5,
     "views": 6,
     "cli": 6,
@@ -55,6 +56,7 @@ ONLY: dict[str, frozenset[str]] = {
         "archive",  # reads stored recordings
         "compare",  # pure: two recordings in, a verdict out
         "doctor",  # looks at the machine and changes nothing
+        "exports",  # what can be made of a stored recording, without a server
         "loadtest",  # plans and counts; the command sends
     })
 }

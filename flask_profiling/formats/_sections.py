@@ -60,7 +60,7 @@ def _growth(data: object) -> Section:
     before, after = data.total
     return {
         "title": "Memory growth",
-        "text": f"{before:,} objects at the start, {after:,} at the stop; classes that grew, the suspects of a leak first",
+        "text": f"{before:,} objects at the start, {after:,} at the stop; those that grew most first",
         "columns": [["Class", "t"], ["Start", "n"], ["Stop", "n"], ["Growth", "n"]],
         "rows": [[name, old, new, new - old] for name, old, new in data.grown()[:_MOST_ROWS]],
     }

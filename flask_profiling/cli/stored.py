@@ -1,0 +1,60 @@
+"""What commands on stored sessions share: where these are, which one is meant, and where results go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from ..exports import Export, keep
+from .failure import Failure
+
+Command = TypeVar("Command", bound=Callable[..., object])
+STDOUT = "-"
+
+session_argument = click.argument("session", default="last", metavar="[SESSION]")
+
+directory_option = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: os.environ.get("PROFILING_OUTPUT_DIR") or "profiling",
+    metavar="PATH",
+    help="Where the sessions are stored  [env: PROFILING_OUTPUT_DIR; default: profiling]",
+)
+
+output_option = click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write here instead of beside the session; - is stdout.",
+)
+
+
+def save(exported: Sequence[Export], output: str | None, directory: Path) -> list[Path]:
+    """Store exports beside their session, or write them where ``output`` says; returns the files.
+
+    Several of them have their number in front of the suffix of ``output``. Raises Failure where a file cannot be
+    written.
+    """
+    if output is None:
+        return [directory / keep(item, directory).filename for item in exported]
+    if output == STDOUT:
+        if len(exported) > 1:
+            raise Failure("several files do not fit into stdout; give -o FILE", code="usage")
+        sys.stdout.buffer.write(exported[0].data)
+        return []
+    path = Path(output)
+    paths = [path.with_name(f"{path.stem}.{item.number}{path.suffix}") if item.number else path for item in exported]
+    for place, item in zip(paths, exported, strict=True):
+        try:
+            place.write_bytes(item.data)
+        except OSError as error:
+            raise Failure(
+                f"{place} cannot be written ({error.strerror}); choose another file", code="storage"
+            ) from None
+    return paths

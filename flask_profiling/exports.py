@@ -1,0 +1,86 @@
+"""Exports: what can be made of a stored recording, as bytes or as one more artifact; no server and no command line."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import BadRequest
+from .formats import FORMATS, dot, svg
+from .formats.threads import each_thread
+from .model import Artifact, SessionRecording
+from .store import Store
+
+REPORT = "html"
+
+# What a stored recording can be turned into; heaps and the like were only there while the process was.
+TYPES: tuple[str, ...] = (
+    "collapsed",
+    "speedscope",
+    "pprof",
+    "callgrind",
+    "cpuprofile",
+    "trace",
+    "pstats",
+    "dot",
+    "svg",
+    REPORT,
+)
+_NOT_PER_THREAD = frozenset({REPORT})
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The bytes of one file: ``type`` is the name of its format, ``title`` the thread (empty: all of them), ``number``
+    counts threads from 1 (0: all of them)."""
+
+    session_id: str
+    type: str
+    data: bytes
+    title: str = ""
+    number: int = 0
+
+    @property
+    def suffix(self) -> str:
+        """What the file's name should end in."""
+        return FORMATS[self.type].suffix
+
+
+def export(recording: SessionRecording, type: str, *, per_thread: bool = False) -> tuple[Export, ...]:
+    """Write a recording in the format ``type``, once or once per thread.
+
+    Raises BadRequest for a format that is not in :data:`TYPES`, and Unavailable where the recording has nothing for it
+    or a renderer is missing.
+    """
+    if type not in TYPES:
+        raise BadRequest(f"a recording cannot be written as {type[:40]!r}; there are {', '.join(TYPES)}")
+    session_id = recording.session.id
+    if not per_thread:
+        return (Export(session_id, type, _written(recording, type)),)
+    if type in _NOT_PER_THREAD:
+        raise BadRequest("the report has a choice of threads in it; leave out --per-thread")
+    threads = enumerate(each_thread(recording), 1)
+    return tuple(Export(session_id, type, _written(part, type), title, number) for number, (title, part) in threads)
+
+
+def keep(exported: Export, directory: Path) -> Artifact:
+    """Store an export as an artifact of its session in an output directory; raises StorageFailed (DiskFull)."""
+    types = {name: (format.prefix, format.suffix) for name, format in FORMATS.items()}
+    store = Store(directory, types=types, max_sessions=1, max_bytes=1)
+    store.prepare()
+
+    def write(out: io.BufferedIOBase) -> None:
+        out.write(exported.data)
+
+    return store.write(exported.type, exported.session_id, write, worker=exported.number or None)  # type: ignore[arg-type]
+
+
+def _written(recording: SessionRecording, type: str) -> bytes:
+    out = io.BytesIO()
+    if type == "svg":
+        # Nobody's server runs in this process, so a renderer written in C may.
+        dot.write(recording, out)
+        return svg.render(out.getvalue(), allow_pygraphviz=True)
+    FORMATS[type].writer()(recording, out)
+    return out.getvalue()
