@@ -18,13 +18,15 @@ from typing import BinaryIO, NamedTuple
 
 from ._heapnames import Labels, Names
 from ._heapplaces import Places
-from ._heaproots import Live, others, reader_for, starts
+from ._heaproots import Live, others, reader_for, running, starts
 from ._heapwalk import Walk
 
 # Exit codes that no interpreter uses by itself.
 DONE, FAILED, NO_MEMORY, NO_SPACE = range(40, 44)
 # Kept in the report; the rest is added up under one name.
 _CLASSES = 200
+# Half the share of the host when both want the processor.
+_NICENESS = 3
 _encode = JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
@@ -115,7 +117,7 @@ def _close_all_but(keep: Sequence[int]) -> None:
 def _be_the_first_to_go() -> None:
     """Make the kernel prefer this process over the host when memory or time is short."""
     try:
-        os.nice(10)
+        os.nice(_NICENESS)
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
         os.write(descriptor, b"1000")
         os.close(descriptor)
@@ -133,7 +135,7 @@ def freeze() -> list[object]:
 def walk(task: Task, objects: list[object]) -> None:
     """Walk the heap, write it and report; ``objects`` is emptied."""
     names = Names(Labels(), full=task.full)
-    names.learn_program(objects)
+    names.learn_program(objects, running(task.live))
     objects.clear()
     places = Places(task.pages)
     heap = Walk(

@@ -134,9 +134,9 @@ class Names(dict[str, int]):
             number = self._classes[id(cls)] = self.labels.number("property", f"({class_name(cls)})")
         return number
 
-    def learn_program(self, objects: Iterable[object]) -> None:
-        """Add the names that the code, the modules and the classes among ``objects`` use."""
-        codes: dict[int, CodeType] = {}
+    def learn_program(self, objects: Iterable[object], running: Iterable[CodeType]) -> None:
+        """Add the names that the code, the modules and the classes among ``objects`` use, and those of code that is running."""
+        codes: dict[int, CodeType] = {id(code): code for code in running}
         for value in objects:
             kind = type(value)
             if kind is FunctionType:

@@ -28,6 +28,8 @@ _objclass = {
 _MISSING = object()
 # Objects read in one go; small enough that the working set stays in the processor's cache.
 STEP = 4096
+# Pieces of a class that did not fit; then its objects are no longer tried in bulk.
+_MOST_MISSES = 8
 
 
 class Reading(NamedTuple):
@@ -183,9 +185,10 @@ class Tuples(Reader):
 
 
 class Instances(Reader):
-    """Instances of classes written in Python: attributes by name, read in bulk while all of them have the same.
+    """Instances of classes written in Python, read in bulk while all of them have the same attributes.
 
-    A dict is never made for them, except for one sample (in the walking process). What does not fit goes to ``otherwise``.
+    What the names give is compared with what the collector finds, object by object: what does not fit goes to ``otherwise``. No dict is
+    made for them, except for one sample (in the walking process).
     """
 
     step = STEP // 4
@@ -194,19 +197,20 @@ class Instances(Reader):
         super().__init__(cls, names)
         self._otherwise = otherwise
         self._class = names.labels.number("internal", "__class__")
+        self._dict = [names.labels.number("internal", "__dict__"), self._class]
         self._slots = slots_of(cls)
         self._dict_of = dict_getter(cls)
         self._attributes: tuple[str, ...] = ()
         self._labels: list[int] = []
-        self._shadowed = False
         self._misses = 0
 
     def read(self, objects: Sequence[object]) -> Reading:
-        """Return the attributes and the class."""
-        if self._misses < 8:
-            reading = self._bulk(objects)
+        """Return the attributes, or the dict that holds them, and the class."""
+        if self._misses < _MOST_MISSES:
+            referents = gc.get_referents(*objects)
+            reading = self._by_name(objects, referents) or self._by_dict(objects, referents)
             if reading is None and self._learn(objects[0]):
-                reading = self._bulk(objects)
+                reading = self._by_name(objects, gc.get_referents(*objects))
             if reading is not None:
                 return reading
             self._misses += 1
@@ -215,32 +219,48 @@ class Instances(Reader):
         return reading
 
     def _learn(self, sample: object) -> bool:
+        """Learn the names of a sample's attributes, in the order in which the collector finds them."""
+        referents = list(map(id, gc.get_referents(sample)))
         attributes = {} if self._dict_of is None else self._dict_of(sample)
         if type(attributes) is not dict or not plain_keys(attributes):
             return False
-        names = [*self._slots, *attributes]
         inherited = [find(self.cls, name) for name in attributes]
         if any([value is not _MISSING and is_data_descriptor(value) for value in inherited]):
             return False
-        self._shadowed = any([value is not _MISSING for value in inherited])
+        values = dict(attributes)
+        for name, slot in self._slots.items():
+            try:
+                values[name] = slot.__get__(sample)
+            except AttributeError:
+                continue
+        if len(values) != len(referents) - 1:
+            return False
+        order = {address: position for position, address in reversed(list(enumerate(referents)))}
+        names = sorted(values, key=lambda name: order.get(id(values[name]), 0))
         self._attributes = tuple(names)
         self._labels = [self.known.attribute(name) for name in names] + [self._class]
         return True
 
-    def _bulk(self, objects: Sequence[object]) -> Reading | None:
+    def _by_name(self, objects: Sequence[object], referents: Sequence[object]) -> Reading | None:
         width = len(self._labels)
-        if not width:
-            return None
-        referents = gc.get_referents(*objects)
-        if len(referents) != width * len(objects):
+        if not width or len(referents) != width * len(objects):
             return None
         try:
             children = self._children(objects, width - 1)
         except AttributeError:
             return None
-        if self._shadowed and sorted(map(id, children)) != sorted(map(id, referents)):
+        if all(map(is_, referents, children)) or sorted(map(id, children)) == sorted(map(id, referents)):
+            return Reading(width, self._labels, children)
+        return None
+
+    def _by_dict(self, objects: Sequence[object], referents: Sequence[object]) -> Reading | None:
+        if self._dict_of is None or self._slots or len(referents) != 2 * len(objects):
             return None
-        return Reading(width, self._labels, children)
+        if not all(map(is_, referents[1::2], repeat(self.cls))) or not all(map(is_, map(type, referents[::2]), repeat(dict))):
+            return None
+        if not all(map(is_, map(self._dict_of, objects), referents[::2])):
+            return None
+        return Reading(2, self._dict, tuple(referents))
 
     def _children(self, objects: Sequence[object], attributes: int) -> tuple[object, ...]:
         last = (self.cls,)

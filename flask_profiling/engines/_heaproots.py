@@ -6,7 +6,7 @@ import gc
 import sys
 import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ..model.heap import Label
@@ -62,6 +62,15 @@ def live(frame: types.FrameType | None, current: int, threads: dict[int, object]
     if frame is not None:
         frames[current] = frame
     return Live(frames, threads.copy(), current)
+
+
+def running(taken: Live) -> Iterator[types.CodeType]:
+    """Yield the code that the threads are running."""
+    for top in taken.frames.values():
+        frame: types.FrameType | None = top
+        while frame is not None:
+            yield frame.f_code
+            frame = frame.f_back
 
 
 def reader_for(cls: type, names: Names) -> Reader:

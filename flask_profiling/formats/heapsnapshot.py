@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, islice, repeat
 from typing import BinaryIO
 
-from ..model.heap import LATE, STRIDE, EdgeRows, ElementRows, HeapWalk, Label, NodeRows, Root
+from ..model.heap import LATE, EdgeRows, ElementRows, HeapWalk, Label, NodeRows, Root
 
 _NODE_KINDS = ["hidden", "array", "string", "object", "code", "closure", "regexp", "number", "native", "synthetic"]
 _EDGE_KINDS = ["context", "element", "property", "internal", "hidden", "shortcut", "weak"]
