@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import click
 from flask import Flask
 from flask.cli import ScriptInfo, run_command
+from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
 from ..extension import Profiling, examine
@@ -82,10 +83,19 @@ def _serve(ctx: click.Context, run_options: dict[str, object]) -> None:
         Profiling(app)
         if not is_running_from_reloader():
             _announce(app, run_options)
+        inspector = app.extensions["profiling"].inspector
+        if inspector is not None and (is_running_from_reloader() or not _reloads(run_options)):
+            inspector.start(announce=lambda text: say(f" * {plain(text)}"))
         return app
 
     ctx.obj = ScriptInfo(info.app_import_path, create_app=load_app, set_debug_flag=info.set_debug_flag)
     ctx.invoke(run_command, **run_options)
+
+
+def _reloads(run_options: Mapping[str, object]) -> bool:
+    """Tell whether a reloader will run, so that this process serves nothing itself; as ``flask run`` decides it."""
+    reload = run_options.get("reload")
+    return get_debug_flag() if reload is None else bool(reload)
 
 
 def _refuse_closed(config: Mapping[str, object]) -> None:

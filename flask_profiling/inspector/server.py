@@ -64,8 +64,11 @@ class Inspector:
         """The address that opens DevTools on this process, or None while nothing listens."""
         return None if self._entry is None else self._entry.frontend
 
-    def start(self) -> None:
-        """Listen; once per process, and never raises: what stands in the way is logged."""
+    def start(self, *, announce: Callable[[str], object] | None = None) -> None:
+        """Listen; once per process, and never raises: what stands in the way is logged.
+
+        ``announce`` takes the sentence that tells where; without it, that is logged too.
+        """
         with self._transition:
             if self._started or self._closing.is_set():
                 return
@@ -79,7 +82,11 @@ class Inspector:
         if entry is None:
             return
         moved = f" (port {self._port} is taken)" if self._port not in (0, entry.port) else ""
-        logger.warning("profiling: DevTools may attach to pid %d%s: %s", os.getpid(), moved, entry.frontend)
+        text = f"DevTools may attach to pid {os.getpid()}{moved}: {entry.frontend}"
+        if announce is not None:
+            announce(text)
+        else:  # a warning, as an open port is one, and the first thing that its user looks for
+            logger.warning("profiling: %s", text)
 
     def shut_down(self, *, recycled: bool = False) -> None:
         """Close the port and hang up on every client; never raises. A conversation ends what its client began."""
