@@ -107,7 +107,8 @@ class Names(dict[str, int]):
         number = self.labels.number
         for name in names:
             if type(name) is str and name not in self:
-                self[name] = number("property", name) if len(name) <= _LONGEST else self.hidden
+                shown = len(name) <= _LONGEST and name.isidentifier()
+                self[name] = number("property", name) if shown else self.hidden
 
     def __missing__(self, text: str) -> int:
         if not self.full:
