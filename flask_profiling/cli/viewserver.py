@@ -21,7 +21,7 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 # Whatever a viewer is made of, it talks to nobody but us.
-_VIEWER_POLICY = "default-src 'self' 'unsafe-inline' data: blob:; connect-src 'self'; form-action 'none'"
+_VIEWER_POLICY = "default-src 'self' 'unsafe-inline' 'wasm-unsafe-eval' data: blob:; form-action 'none'"
 _LARGEST_FILE = 64 * 1024 * 1024
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..model import CallGraphs, CallTree, Function, SessionRecording
@@ -29,6 +29,17 @@ class Paths:
     reasons: Sequence[str]
     library: Sequence[bool]
     folded: int = 0
+
+    def in_order(self) -> Iterator[int]:
+        """Yield the nodes depth first, so that what belongs together stands together."""
+        below: list[list[int]] = [[] for _ in self.parents]
+        waiting: list[int] = []
+        for node in range(len(self.parents) - 1, -1, -1):
+            (waiting if self.parents[node] == ROOT else below[self.parents[node]]).append(node)
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += below[node]
 
     def stack(self, node: int) -> list[int]:
         """Return the nodes from ``node`` up to its route."""

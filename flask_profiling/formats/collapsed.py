@@ -18,12 +18,13 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
     found = paths(recording)
     modules = ModuleNames({function.file for function in found.functions if function.file})
     names: dict[Function, str] = {}
-    stacks: list[str] = []
-    for node, (function, parent) in enumerate(zip(found.functions, found.parents, strict=True)):
+    stacks: dict[int, str] = {}
+    for node in found.in_order():
+        function, parent = found.functions[node], found.parents[node]
         name = names.get(function)
         if name is None:
             name = names[function] = _frame(function, modules)
-        stacks.append(name if parent == ROOT else f"{stacks[parent]};{name}")
+        stacks[node] = name if parent == ROOT else f"{stacks[parent]};{name}"
         time = round(found.self_times[node] * 1e6)
         if time:
             out.write(f"{stacks[node]} {time}\n".encode())

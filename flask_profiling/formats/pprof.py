@@ -62,8 +62,8 @@ def _add_functions(message: _Message, found: Paths) -> list[int]:
 
 def _add_samples(message: _Message, found: Paths, places: list[int], *, is_counted: bool) -> None:
     key = message.text("route")
-    for node, (calls, seconds) in enumerate(zip(found.calls, found.self_times, strict=True)):
-        time = _whole(seconds * 1e9)
+    for node in found.in_order():
+        calls, time = found.calls[node], _whole(found.self_times[node] * 1e9)
         if not calls and not time:
             continue
         stack = found.stack(node)

@@ -55,8 +55,8 @@ def _frames(found: Paths) -> tuple[list[dict[str, object]], list[int]]:
 def _all(found: Paths, places: Sequence[int]) -> dict[str, object]:
     samples: list[list[int]] = []
     weights: list[int] = []
-    for node, seconds in enumerate(found.self_times):
-        time = round(seconds * 1e6)
+    for node in found.in_order():
+        time = round(found.self_times[node] * 1e6)
         if time:
             samples.append([places[item] for item in reversed(found.stack(node))])
             weights.append(time)

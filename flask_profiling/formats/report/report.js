@@ -68,7 +68,7 @@
   });
 
   const state = { route: -1, thread: -1, inverted: false, mine: false, query: "", sort: "self", down: true, all: false };
-  let weights = all, totals = all, root = null, zoom = null, selected = null, boxes = [], hits = null, around = -1;
+  let weights = all, totals = all, root = null, zoom = null, selected = null, boxes = [], hits = null, around = -1, letter = 7.2;
   const inRoute = (node) => state.route < 0 || routeOf[node] === state.route;
 
   // ---- the tree that is drawn --------------------------------------------------------------------------------
@@ -171,7 +171,7 @@
     return width;
   }
   function fitted(text, width) {
-    const most = Math.floor((width - 8) / 6.6);
+    const most = Math.floor((width - 9) / letter);
     return most < 2 ? "" : text.length <= most ? text : text.slice(0, most - 1) + "…";
   }
   function draw() {
@@ -185,6 +185,7 @@
     pen.clearRect(0, 0, width, rows * ROW);
     pen.font = "12px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace";
     pen.textBaseline = "middle";
+    letter = pen.measureText("0").width;
     for (const box of boxes) drawBox(box);
     const chosen = boxes.find((box) => box.item === selected);
     if (chosen) {
@@ -215,7 +216,7 @@
   function told(item) {
     const parts = [time(item.total) + " (" + percent(item.total, root.total) + ")"];
     if (item.fn >= 0 && !(state.inverted && item.above !== root)) parts.push("own " + time(item.self));
-    if (data.counted && item.calls && state.thread < 0) parts.push(plural(item.calls, F[item.fn].kind === ROUTE ? "stretch" : "call").replace("stretchs", "stretches"));
+    if (data.counted && item.calls && state.thread < 0 && F[item.fn].kind !== ROUTE) parts.push(plural(item.calls, "call"));
     return parts.join(" · ");
   }
   function showTip(event, item) {
@@ -342,8 +343,8 @@
     around = label;
     const { callers, callees, mine } = costsOf(label);
     const facts = [["total", time(mine.total)], ["own", time(mine.self)]];
-    if (mine.calls && (data.costs || (data.counted && state.thread < 0))) {
-      facts.push([F[label].kind === ROUTE ? "stretches" : "calls", number(mine.calls)], ["per call", time(mine.total / mine.calls)]);
+    if (mine.calls && F[label].kind !== ROUTE && (data.costs || (data.counted && state.thread < 0))) {
+      facts.push(["calls", number(mine.calls)], ["per call", time(mine.total / mine.calls)]);
     }
     $("around-body").replaceChildren(el("div", { className: "around" },
       el("div", {}, el("h3", { text: "Called by" }), listOf(callers, mine.total, F[label].kind === ROUTE ? "a request" : "nothing that was recorded")),

@@ -1,0 +1,239 @@
+"""The HTML report in a real browser, opened as a file: it is drawn, answers to mouse and keys, and asks nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+from flask_profiling.model import CallTree, Function, SessionRecording
+from tests.components import program, requires
+from tests.formats.calls import Call, call, profiled, recording, written
+from tests.formats.test_html import HOSTILE, hostile
+from tests.formats.trees import Request, Thread, recorded, tree_recording
+
+pytestmark = [requires("chromium", "playwright"), pytest.mark.timeout(180)]
+
+LIBRARY = Function("/usr/lib/python3.11/site-packages/jinja2/environment.py", 1200, "render")
+CHECKOUT = call("checkout", 0.030, call("price", 0.060), Call(LIBRARY, 0.020, (call("filter", 0.010),)))
+PAGE = call("page", 0.040, call("price", 0.020))
+
+
+def shop() -> SessionRecording:
+    """Two threads: one spent 160 ms on two pages, the other 140 ms on a checkout, each with 20 ms around it."""
+    one = Thread(812, "Thread-1", (Request("GET /", (PAGE,), own=20_000),) * 2)
+    two = Thread(812, "Thread-2", (Request("POST /checkout", (CHECKOUT,), own=20_000),), begin=5000)
+    tree: CallTree = recorded(one, two)
+    return tree_recording(replace(tree, library=frozenset({tree.functions.index(LIBRARY)})), notes=("Only a test.",))
+
+
+@dataclass
+class Seen:
+    """A report in a page, and what the browser had to say about it."""
+
+    page: Page
+    complaints: list[str]
+    requests: list[str]
+
+    def text(self, selector: str) -> str:
+        return str(self.page.locator(selector).inner_text())
+
+    def click_frame(self, row: int, share: float) -> None:
+        """Click the flame graph in a row, at a part of its width."""
+        box = self.page.locator("#flame").bounding_box()
+        assert box is not None
+        self.page.mouse.click(box["x"] + share * box["width"], box["y"] + row * 21 + 10)
+
+    def rows(self, table: str) -> list[list[str]]:
+        found: list[list[str]] = self.page.eval_on_selector_all(
+            f"{table} tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))"
+        )
+        return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        browser = playwright.chromium.launch(executable_path=str(program("chromium")), args=flags)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def report(
+    browser: Browser, path: Path, subject: SessionRecording, *, scheme: str = "light", width: int = 1280
+) -> Iterator[Seen]:
+    """Open the report of a recording from a file; fails on any complaint of the browser and on any request."""
+    path.write_bytes(written("html", subject))
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
+    seen = Seen(page, [], [])
+    page.on("console", lambda message: seen.complaints.append(message.text))
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: seen.complaints.append(dialog.message))
+    page.on("request", lambda request: seen.requests.append(request.url))
+    page.goto(path.as_uri())
+    page.locator("#session").wait_for()
+    try:
+        yield seen
+    finally:
+        page.close()
+    assert seen.complaints == []
+    assert seen.requests == [path.as_uri()]
+
+
+@pytest.fixture
+def seen(browser: Browser, tmp_path: Path) -> Iterator[Seen]:
+    with report(browser, tmp_path / "report.html", shop()) as seen:
+        yield seen
+
+
+def test_it_says_what_the_session_was(seen: Seen) -> None:
+    assert seen.text("#session").startswith("prof-")
+    assert "300 ms in all" in seen.text("#flame-sum")
+    assert seen.rows("#routes")[0][:3] == ["GET /", "2", "0"]
+    assert seen.rows("#routes")[1][7].startswith("price42.9 %")
+    assert "Only a test." in seen.text("#notes")
+    assert seen.rows("#functions")[0] == ["price\npages.py:543", "100 ms", "100 ms", "3"]
+
+
+def test_a_click_zooms_and_shows_callers_and_callees(seen: Seen) -> None:
+    seen.click_frame(2, 0.2)
+    assert seen.text("#crumbs").split(" › ") == ["all routes", "GET /", "page"]
+    assert seen.text("#flame-sum") == "120 ms in page"
+    assert seen.text("#around .self b") == "page"
+    assert "price" in seen.text("#around .around > div:last-child")
+    seen.page.get_by_role("button", name="Zoom out").click()
+    assert seen.text("#flame-sum") == "300 ms in all"
+
+
+def test_search_says_how_much_of_the_time_it_found(seen: Seen) -> None:
+    seen.page.keyboard.press("/")
+    seen.page.keyboard.type("PRICE")
+    assert seen.text("#flame-sum") == "2 frames found, 100 ms (33.3 %)"
+    assert [row[0].split("\n")[0] for row in seen.rows("#functions")] == ["price"]
+    seen.page.keyboard.press("Enter")
+    assert seen.text("#around .self b") == "price"
+    seen.page.keyboard.press("Escape")
+    assert seen.page.locator("#search").input_value() == ""
+    assert seen.text("#flame-sum") == "300 ms in all"
+
+
+def test_the_keyboard_is_enough(seen: Seen) -> None:
+    seen.page.locator("#flame").focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp"):
+        seen.page.keyboard.press(key)
+    assert seen.text("#said").startswith("GET /, 160 ms (53.3 %)")
+    seen.page.keyboard.press("Enter")
+    assert seen.text("#flame-sum") == "160 ms in GET /"
+    seen.page.keyboard.press("Escape")
+    assert seen.text("#flame-sum") == "300 ms in all"
+
+
+def test_the_inverted_view_begins_with_what_ran(seen: Seen) -> None:
+    seen.page.get_by_text("Inverted").click()
+    seen.click_frame(1, 0.1)
+    assert seen.text("#crumbs").split(" › ") == ["everything, by own time", "price"]
+    assert seen.text("#flame-sum") == "100 ms in price"
+
+
+def test_routes_and_threads_can_be_looked_at_alone(seen: Seen) -> None:
+    seen.page.locator("#route").select_option(label="POST /checkout")
+    assert seen.text("#flame-sum") == "140 ms in all"
+    seen.page.locator("#route").select_option(label="all routes")
+    seen.page.locator("#thread").select_option(label="worker 812 · Thread-2")
+    assert seen.text("#flame-sum") == "140 ms in all"
+    seen.page.locator("#thread").select_option(label="worker 812 · Thread-1")
+    assert seen.text("#flame-sum") == "160 ms in all"
+
+
+def test_my_code_only_gives_the_time_of_libraries_to_their_callers(seen: Seen) -> None:
+    names = [row[0].split("\n")[0] for row in seen.rows("#functions")]
+    assert "render" in names
+    seen.page.get_by_text("My code only").click()
+    assert "render" not in [row[0].split("\n")[0] for row in seen.rows("#functions")]
+    seen.page.get_by_role("button", name="POST /checkout").first.click()
+    seen.click_frame(2, 0.5)
+    assert seen.text("#flame-sum") == "120 ms in checkout"
+    assert "own 50.0 ms" in seen.text("#said")
+
+
+def test_a_tooltip_follows_the_mouse(seen: Seen) -> None:
+    box = seen.page.locator("#flame").bounding_box()
+    assert box is not None
+    seen.page.mouse.move(box["x"] + 60, box["y"] + 2 * 21 + 5)
+    assert seen.text("#tip").startswith("page\n/srv/shop/pages.py:423\n120 ms (40.0 %) · own 80.0 ms · 2 calls")
+
+
+def test_tables_are_sorted_by_their_headings(seen: Seen) -> None:
+    seen.page.locator("#functions th").nth(3).get_by_role("button").click()
+    assert seen.rows("#functions")[0][3] == "3"
+    seen.page.locator("#functions th").nth(3).get_by_role("button").click()
+    assert seen.rows("#functions")[-1][3] == "3"
+
+
+def background(seen: Seen) -> str:
+    return str(seen.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_follows_the_scheme_of_the_system_and_has_a_switch(browser: Browser, tmp_path: Path, scheme: str) -> None:
+    colours = {"light": "rgb(245, 244, 241)", "dark": "rgb(21, 21, 19)"}
+    other = {"light": "dark", "dark": "light"}[scheme]
+    with report(browser, tmp_path / "report.html", shop(), scheme=scheme) as seen:
+        assert background(seen) == colours[scheme]
+        seen.page.locator("#theme").click()
+        assert background(seen) == colours[other]
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280, 2560])
+def test_nothing_is_wider_than_the_screen(browser: Browser, tmp_path: Path, width: int) -> None:
+    with report(browser, tmp_path / "report.html", shop(), width=width) as seen:
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert seen.page.locator("#flame").bounding_box()["width"] > width * 0.5 if width < 1300 else True
+
+
+def test_the_flame_graph_is_drawn(seen: Seen) -> None:
+    colours = seen.page.evaluate("""() => {
+        const canvas = document.getElementById("flame");
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        return new Set(new Uint32Array(data.buffer)).size;
+    }""")
+    assert colours > 10
+    assert len(seen.page.screenshot()) > 20_000
+
+
+def test_hostile_names_are_shown_and_not_run(browser: Browser, tmp_path: Path) -> None:
+    with report(browser, tmp_path / "report.html", hostile()) as seen:
+        shown = seen.rows("#functions")[1][0]
+        assert "</script><script>alert(1)</script>" in shown
+        assert "\\u202e" in shown
+        assert "\\udc80" in shown
+        assert not re.search("[\u202e\u2028]", seen.page.locator("body").inner_text())
+        assert seen.page.locator("script").count() == 2
+        assert HOSTILE[:9] in seen.text("#notes")
+
+
+def test_call_graphs_alone_have_a_report_that_marks_what_is_estimated(browser: Browser, tmp_path: Path) -> None:
+    shared = call("load", 0.001, call("query", 0.002))
+    subject = recording({"GET /": profiled([call("a", 0.010, shared), call("b", 0.010, shared)])})
+    with report(browser, tmp_path / "report.html", subject) as seen:
+        assert "estimated" in seen.text("#keys")
+        seen.page.locator("#functions").get_by_role("button", name="query").click()
+        assert "2 calls" in seen.text("#around .around > div:first-child")
+
+
+def test_without_calls_there_is_still_something_to_read(browser: Browser, tmp_path: Path) -> None:
+    with report(browser, tmp_path / "report.html", replace(shop(), recordings=())) as seen:
+        assert not seen.page.locator("#flame-card").is_visible()
+        assert len(seen.rows("#routes")) == 2
