@@ -123,6 +123,19 @@ class Profiling:
         finally:
             measurement.result = sessions.stop()
 
+    def heap_snapshot(self, *, app: Flask | None = None) -> Stopped:
+        """Take a heap snapshot of every worker, now, as a session of its own.
+
+        The result's ``artifacts`` are the files (one a worker; none where none could be written: ``notes`` say why).
+        The app is ``current_app``, or the only one of this extension. Raises what a start raises (AlreadyRunning among
+        others).
+        """
+        state = self._state(app)
+        state.sessions.start(
+            session_options(state.config, {"cpu": "off", "heap": True, "allocations": 0}, textual=False)
+        )
+        return state.sessions.stop()
+
     def _state(self, app: Flask | None) -> ProfilingState:
         if app is None and has_app_context():
             app = current_app._get_current_object()  # type: ignore[attr-defined]

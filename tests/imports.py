@@ -32,6 +32,7 @@ ROWS: dict[str, int] = {
     "gates": 2,
     "telemetry": 2,
     "compare": 2,
+    "heapfile": 2,
     "loadtest": 2,
     "sessions": 3,
     "inspector": 4,
@@ -57,6 +58,7 @@ ONLY: dict[str, frozenset[str]] = {
         "compare",  # pure: two recordings in, a verdict out
         "doctor",  # looks at the machine and changes nothing
         "exports",  # what can be made of a stored recording, without a server
+        "heapfile",  # pure: reads heap snapshots and compares them, without a server
         "loadtest",  # plans and counts; the command sends
     })
 }
