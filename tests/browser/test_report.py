@@ -104,7 +104,7 @@ def test_it_says_what_the_session_was(seen: Seen) -> None:
     assert seen.rows("#routes")[0][:3] == ["GET /", "2", "0"]
     assert seen.rows("#routes")[1][7].startswith("price42.9 %")
     assert "Only a test." in seen.text("#notes")
-    assert seen.rows("#functions")[0] == ["price\npages.py:543", "100 ms", "100 ms", "3"]
+    assert seen.rows("#functions")[0] == ["price\npages.py:541", "100 ms", "100 ms", "3"]
 
 
 def test_a_click_zooms_and_shows_callers_and_callees(seen: Seen) -> None:
