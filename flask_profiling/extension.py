@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial, wraps
+from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from .gates import caller_of, check_caller, environment_gate
 from .middleware import RequestWatch, route_of_request
 from .model import Session, SessionOptions, WorkerId
 from .processes import process_started
-from .sessions import Sessions, Stopped, World
+from .sessions import ManyHosts, Sessions, Stopped, World
 from .store import Store
 
 if TYPE_CHECKING:
@@ -198,19 +199,14 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
         max_sessions=config.max_sessions,
         max_bytes=config.max_bytes,
     )
-    sessions = Sessions(
-        coordinator=FileCoordinator(config.output_dir),
-        store=store,
-        world=World(
-            worker=_worker,
-            new_id=_new_id,
-            environment=_environment,
-            engine_options=partial(_engine_options, config),
-            devtools_url=lambda: None if inspector is None else inspector.url,
-        ),
-        auto_generate=config.auto_generate,
-        cleanup_on_exit=config.cleanup_on_exit,
+    world = World(
+        worker=_worker,
+        new_id=_new_id,
+        environment=_environment,
+        engine_options=partial(_engine_options, config),
+        devtools_url=lambda: None if inspector is None else inspector.url,
     )
+    sessions = _sessions(app, config, store, world)
     inspector = _inspector(app, config, sessions, store) if config.inspector else None
     blueprint = views.build_blueprint(
         admit=lambda environ: check_caller(config, caller_of(environ)), limit=ratelimit.RateLimit(app, config).check
@@ -231,6 +227,21 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
     if inspector is not None:
         lifecycle.process.look_after(inspector)
     lifecycle.process.watch_signals()
+
+
+def _sessions(app: Flask, config: Config, store: Store, world: World) -> Sessions:
+    coordinator = FileCoordinator(config.output_dir)
+    ends = {"auto_generate": config.auto_generate, "cleanup_on_exit": config.cleanup_on_exit}
+    if not config.coordinator:
+        return Sessions(coordinator=coordinator, store=store, world=world, **ends)
+    from .coordination.redis import RedisRelay
+
+    # Two servers on one machine are two hosts, if they store in two places.
+    place = blake2b(os.fsencode(config.output_dir.absolute()), digest_size=3).hexdigest()
+    relay = RedisRelay(
+        config.coordinator, prefix=f"flask_profiling:{app.import_name}", host=f"{socket.gethostname()}-{place}"
+    )
+    return ManyHosts(relay=relay, coordinator=coordinator, store=store, world=world, **ends)
 
 
 def _inspector(app: Flask, config: Config, sessions: Sessions, store: Store) -> Inspector:

@@ -158,6 +158,7 @@ def _stop(state: ProfilingState) -> Document:
     _refuse_fields("stop")
     stopped = state.sessions.stop()
     directory = shown_directory(state.config.output_dir)
+    hosts = {host: [f"{directory}/{name}" for name in names] for host, names in stopped.hosts.items()}
     return {
         "success": True,
         "message": "Profiling session stopped",
@@ -167,6 +168,7 @@ def _stop(state: ProfilingState) -> Document:
         "workers": [_worker(worker) for worker in stopped.workers],
         "missing": [_worker(worker) for worker in stopped.missing],
         "notes": list(stopped.notes),
+        **({"hosts": hosts} if hosts else {}),
     }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
 import hypothesis
 import pytest
 
@@ -10,6 +13,15 @@ from tests.components import all_components_required, enforce
 # examples take as long as a busy machine lets them; the timeout of the test bounds them
 hypothesis.settings.register_profile("profiling", deadline=None)
 hypothesis.settings.load_profile("profiling")
+
+
+@pytest.fixture(autouse=True)
+def _no_watcher_is_left() -> Iterator[None]:
+    """End the sessions of the apps that a test made: their threads would look into directories that are gone."""
+    yield
+    lifecycle = sys.modules.get("flask_profiling.lifecycle")
+    if lifecycle is not None:
+        lifecycle.process._finish(recycled=False)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

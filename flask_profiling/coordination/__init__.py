@@ -121,3 +121,41 @@ class Coordinator(Protocol):
 
     def last(self) -> Session | None:
         """Return the last session that ended."""
+
+
+class Relay(Protocol):
+    """How hosts agree, where there are many; every method may raise CoordinationFailed, and takes a bounded time."""
+
+    @property
+    def host(self) -> str:
+        """The name of this host, as the others see it."""
+
+    def running(self) -> tuple[Session, float] | None:
+        """Return the published session and the seconds it has left, or None."""
+
+    def publish(self, session: Session) -> bool:
+        """Publish a session; False where another one runs."""
+
+    def withdraw(self, session_id: str) -> bool:
+        """Take the session back; False where somebody else was first."""
+
+    def attend(self) -> None:
+        """Say that this host lives."""
+
+    def hosts(self) -> frozenset[str]:
+        """Return the hosts that were seen lately."""
+
+    def join(self, session_id: str) -> None:
+        """Say that this host takes part."""
+
+    def joined(self, session_id: str) -> frozenset[str]:
+        """Return the hosts that took part."""
+
+    def report(self, session_id: str, names: tuple[str, ...]) -> None:
+        """Say what this host stored."""
+
+    def done(self, session_id: str) -> Mapping[str, tuple[str, ...]]:
+        """Return what each host stored, as far as they are done."""
+
+    def forget(self) -> None:
+        """In a forked child: leave the parent's connection alone."""

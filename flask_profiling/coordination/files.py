@@ -6,7 +6,8 @@
     .state/session.json             the published order: it stands there exactly while a session runs
     .state/last.json                the last session that ended
     .state/workers/KEY              one file per worker, locked for its life: the kernel lets go of it on any death
-    .state/parts/ID/order.json      the withdrawn order: it is moved there, so that ending a session needs no disk space
+    .state/parts/ID/withdrawn.json  the order is moved there: that ends a session, and needs no disk space
+    .state/parts/ID/order.json      the order with its end
     .state/parts/ID/collecting      locked by whoever collects
     .state/parts/ID/KEY.joined      this worker took part
     .state/parts/ID/KEY.json        this worker's part
@@ -29,7 +30,7 @@ from pathlib import Path
 from ..errors import CoordinationFailed, DamagedData, ProfilingError, StorageFailed
 from ..model import Part, Session, WorkerId
 from ..processes import process_started
-from ..system import PrivateDirectory
+from ..system import PrivateDirectory, System
 from . import Order, WorkerState
 from ._records import dumped, loaded, may_live, state_of, try_lock, worker_of
 
@@ -52,10 +53,11 @@ class FileCoordinator:
         *,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
+        system: System = os,
     ) -> None:
-        self._root = root
-        self._state = PrivateDirectory(root, ".state")
-        self._workers = PrivateDirectory(root, ".state", "workers")
+        self._system = system
+        self._state = PrivateDirectory(root, ".state", system=system)
+        self._workers = self._state.child("workers")
         self._sleep = sleep
         self._monotonic = monotonic
         self._number = next(_numbers)
@@ -175,10 +177,7 @@ class FileCoordinator:
             raise
 
     def withdraw(self, order: Order) -> bool:
-        """Take back the order; see the protocol.
-
-        The end is written beside it, for moving must succeed on a full disk.
-        """
+        """Take back the order; see the protocol."""
         session_id = order.session.id
         current = self._read_order(self._state, "session.json")
         if current is None or current.session.id != session_id:
@@ -186,10 +185,10 @@ class FileCoordinator:
         parts = self._parts(session_id)
         parts.prepare()
         self._claim(session_id)
-        self._state.move("session.json", parts, "order.json")
-        self._last = order.session
-        with suppress(StorageFailed):
+        with suppress(StorageFailed):  # a full disk: then the end is not known, but it is the end
             parts.write_bytes("order.json", dumped(order.to_json()))
+        self._state.move("session.json", parts, "withdrawn.json")
+        self._last = order.session
         with suppress(StorageFailed):
             self._state.write_bytes("last.json", dumped(order.session.to_json()))
         return True
@@ -197,7 +196,7 @@ class FileCoordinator:
     def ended(self, session_id: str) -> bool:
         """Tell whether the session was withdrawn; see the protocol."""
         last = self.last()
-        return self._exists(self._parts(session_id), "order.json") or (last is not None and last.id == session_id)
+        return self._exists(self._parts(session_id), "withdrawn.json") or (last is not None and last.id == session_id)
 
     # -- the others ----------------------------------------------------------------------------------------------------
 
@@ -258,28 +257,34 @@ class FileCoordinator:
 
     def collecting(self) -> Order | None:
         """Return the withdrawn order whose artifacts are not there yet; see the protocol."""
-        for session_id in PrivateDirectory(self._root, ".state", "parts").names():
+        for session_id in self._state.child("parts").names():
             with suppress(ValueError):
-                order = self._read_order(self._parts(session_id), "order.json")
-                if order is not None and order.session.ended_by not in ("", "recovered"):
+                order = self._withdrawn(session_id)
+                if order is not None and order.session.ended_by != "recovered":
                     return order
         return None
 
     def orphans(self) -> tuple[Order, ...]:
         """Return withdrawn orders whose collector died; see the protocol."""
         orphans = []
-        for session_id in PrivateDirectory(self._root, ".state", "parts").names():
+        for session_id in self._state.child("parts").names():
             if session_id in self._collecting:
                 continue
             with suppress(ProfilingError, ValueError):
-                parts = self._parts(session_id)
-                order = self._read_order(parts, "order.json")
-                if order is None or order.session.id != session_id or not self._claim(session_id):
+                order = self._withdrawn(session_id)
+                if order is None or not self._claim(session_id):
                     continue
                 if order.session.ended is None:
                     order = order.ended(at=order.session.started, monotonic=self._monotonic(), by="recovered")
                 orphans.append(order)
         return tuple(orphans)
+
+    def _withdrawn(self, session_id: str) -> Order | None:
+        parts = self._parts(session_id)
+        if not self._exists(parts, "withdrawn.json"):
+            return None
+        order = self._read_order(parts, "order.json") or self._read_order(parts, "withdrawn.json")
+        return order if order is not None and order.session.id == session_id else None
 
     def finish(self, order: Order) -> None:
         """Remove the parts; see the protocol."""
@@ -303,7 +308,7 @@ class FileCoordinator:
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def _parts(self, session_id: str) -> PrivateDirectory:
-        return PrivateDirectory(self._root, ".state", "parts", session_id)
+        return self._state.child("parts", session_id)
 
     def _key(self, worker: WorkerId) -> str:
         return f"{worker.pid}-{worker.started}-{self._number}@{worker.host}"
@@ -348,6 +353,11 @@ class FileCoordinator:
             return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
         except OSError:
             return False
+
+    def __del__(self) -> None:
+        # An app that is dropped (tests make many) takes its lock and descriptors with it.
+        with suppress(Exception):
+            self.forget()
 
     def _close_record(self) -> None:
         record, self._record = self._record, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
@@ -16,7 +17,7 @@ _BUSY = "{tool} is set (a debugger, coverage or another profiler runs); stop tha
 LocalTrace = Callable[[FrameType, str, object], Any]
 
 
-class _OwnHooks:
+class _OwnHooks(ABC):
     """What the two kinds share: a hook per thread, and the recorder of each thread (or greenlet)."""
 
     name = ""
@@ -54,18 +55,21 @@ class _OwnHooks:
             self._set(None)
         return ()
 
+    @abstractmethod
     def hook(self, frame: FrameType, event: str, value: object) -> LocalTrace | None:
         """Hear of a call."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _get(self) -> object:
-        raise NotImplementedError
+        """Return the calling thread's hook."""
 
+    @abstractmethod
     def _set(self, hook: Any) -> None:
-        raise NotImplementedError
+        """Set it."""
 
+    @abstractmethod
     def _inherited(self) -> object:
-        raise NotImplementedError
+        """Return the hook that new threads get."""
 
 
 class TraceHooks(_OwnHooks):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from .live import Live, Visit
 from .machine import Sessions
+from .many_hosts import ManyHosts
 from .results import Started, Status, Stopped
 from .world import World
 
-__all__ = ["Live", "Sessions", "Started", "Status", "Stopped", "Visit", "World"]
+__all__ = ["Live", "ManyHosts", "Sessions", "Started", "Status", "Stopped", "Visit", "World"]

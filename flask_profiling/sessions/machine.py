@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from functools import partial
 
 from ..coordination import IDLE, PROFILING, WRITING, Coordinator, Order, WorkerState
 from ..engines import Engine
@@ -18,7 +20,7 @@ from ..model import Artifact, Part, Session, SessionOptions
 from .collecting import merged, write_artifacts
 from .live import Live
 from .results import Started, Status, Stopped
-from .world import Cleaned, Store, World, started_engines
+from .world import Cleaned, Store, World, repeat, started_engines
 
 logger = logging.getLogger("flask_profiling")
 
@@ -28,7 +30,7 @@ STOP_PATIENCE = 5.0
 WRITING_PATIENCE = 120.0
 EXPIRY_GRACE = 15.0
 SHUTDOWN_PATIENCE = 8.0
-_TICKS_BETWEEN_ORPHAN_CHECKS = 20
+_LOOKS_BETWEEN_ORPHAN_CHECKS = 20
 
 
 class Sessions:
@@ -60,6 +62,7 @@ class Sessions:
     def _begin_life(self) -> None:
         self._transition = threading.Lock()
         self._attended = False
+        self._looks = 0
         self._closing = threading.Event()
         self._left: str | None = None
         self._recovered: list[Order] = []
@@ -76,18 +79,21 @@ class Sessions:
                 self._attended = True
                 self._quietly(self._coordinator.join, self._world.worker())
                 self._quietly(self._follow)
-                self._quietly(self._world.start_watcher, self._watch)
+                self._quietly(
+                    self._world.start_watcher,
+                    partial(repeat, weakref.ref(self), self._closing, WATCH_INTERVAL, Sessions._look),
+                )
             self.idle = self.live is None
 
-    def start(self, options: SessionOptions) -> Started:
-        """Start a session in every worker.
+    def start(self, options: SessionOptions, *, session_id: str | None = None) -> Started:
+        """Start a session in every worker; ``session_id`` is given where another host began it.
 
         Raises AlreadyRunning; Unavailable or EngineBusy when this worker cannot collect what is asked; StorageFailed
         or CoordinationFailed when the output directory cannot be used. Then nothing was started anywhere.
         """
         self.attend()
         world = self._world
-        session = Session(world.new_id(), world.worker(), world.now(), options)
+        session = Session(session_id or world.new_id(), world.worker(), world.now(), options)
         order = Order(session, world.monotonic() + options.seconds)
         with self._transition:
             self._store.prepare()
@@ -110,8 +116,8 @@ class Sessions:
     def stop(self, *, by: str = "stop", session_id: str | None = None) -> Stopped:
         """Stop the running session in every worker, merge what they collected and store it.
 
-        With ``session_id`` only that session. Raises NotRunning, and StorageFailed (DiskFull) when artifacts could not be written; the session is over then
-        too.
+        With ``session_id`` only that session. Raises NotRunning, and StorageFailed (DiskFull) when artifacts could not
+        be written; the session is over then too.
         """
         self.attend()
         with self._transition:
@@ -161,8 +167,7 @@ class Sessions:
     def shut_down(self, *, recycled: bool = False) -> None:
         """Bring this worker's part before the process ends; the last worker out finishes the session.
 
-        Never raises.         ``recycled`` says that the server replaces this worker: the session then waits for the
-        successor.
+        Never raises. ``recycled`` says that the server replaces this worker: the session then waits for the successor.
         """
         self._closing.set()
         if not self._attended:
@@ -194,12 +199,9 @@ class Sessions:
 
     # -- this worker ---------------------------------------------------------------------------------------------------
 
-    def _watch(self) -> None:
-        ticks = 0
-        closing = self._closing
-        while not closing.wait(WATCH_INTERVAL):
-            ticks += 1
-            self._quietly(self._tick, ticks % _TICKS_BETWEEN_ORPHAN_CHECKS == 1)
+    def _look(self) -> None:
+        self._looks += 1
+        self._quietly(self._tick, self._looks % _LOOKS_BETWEEN_ORPHAN_CHECKS == 1)
 
     def _tick(self, check_orphans: bool) -> None:
         with self._transition:

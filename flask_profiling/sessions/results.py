@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ..coordination import WorkerState
 from ..model import Artifact, Session, SessionRecording, WorkerId
@@ -22,8 +23,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """A session was stopped; ``workers`` delivered, ``missing`` took part and did not, ``notes`` say what it did not
-    see."""
+    """A session was stopped; ``workers`` delivered, ``missing`` took part and did not.
+
+    ``notes`` say what it did not see; ``hosts`` are the names of what each host stored, where there are many.
+    """
 
     session: Session
     artifacts: tuple[Artifact, ...]
@@ -31,6 +34,7 @@ class Stopped:
     missing: tuple[WorkerId, ...]
     notes: tuple[str, ...]
     recording: SessionRecording
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

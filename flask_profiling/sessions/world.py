@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from .. import engines
 from ..errors import ProfilingError, Unavailable
 from ..model import Artifact, Session, SessionOptions, WorkerId
 from .collecting import ArtifactStore
+
+
+Machine = TypeVar("Machine")
 
 
 class Cleaned(Protocol):
@@ -63,6 +67,18 @@ class World:
     engine_options: Callable[[Session, Path], engines.EngineOptions] = field(
         default=lambda session, spool: engines.EngineOptions(session.id, spool)
     )
+
+
+def repeat(
+    machine: weakref.ref[Machine], closing: threading.Event, interval: float, act: Callable[[Machine], None]
+) -> None:
+    """Let a machine act every ``interval`` seconds, until it is closed or (an app of many in a test run) dropped."""
+    while not closing.wait(interval):
+        alive = machine()
+        if alive is None:
+            return
+        act(alive)
+        del alive
 
 
 def started_engines(

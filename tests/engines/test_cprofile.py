@@ -463,7 +463,7 @@ def test_many_sessions_over_busy_threads_stay_exact(name: str) -> None:
             request(engine, "here", TWO_CALLERS.run)
             assert served.wait(20)
             routes = graphs(engine.stop())
-            assert_true(routes.pop("here"), TWO_CALLERS, 1)
+            assert_true(known_part(routes.pop("here")), TWO_CALLERS, 1)
             for route, graph in routes.items():
                 seen += 1
                 allowed = set(WORKLOADS[route].edges)

@@ -1,0 +1,178 @@
+"""Sessions over many hosts: each host runs its own, a relay carries start and stop between them; no profile travels."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from ..coordination import Coordinator, Relay
+from ..errors import AlreadyRunning, CoordinationFailed, NotRunning, ProfilingError
+from ..model import Session, SessionOptions
+from .machine import Sessions
+from .results import Started, Stopped
+from .world import Store, World, repeat
+
+RELAY_INTERVAL = 0.25
+ATTENDANCE_INTERVAL = 2.0
+START_PATIENCE = 3.0
+STOP_PATIENCE = 30.0
+# Sessions with less time left than this are not joined any more.
+WORTH_JOINING = 0.5
+
+
+class ManyHosts(Sessions):
+    """The sessions of one app on one of many hosts.
+
+    Where the relay does not answer, a session covers this host only, and its notes say so. The relay is asked by a
+    thread of its own and by start and stop, never on the way of a request.
+    """
+
+    def __init__(
+        self,
+        *,
+        relay: Relay,
+        coordinator: Coordinator,
+        store: Store,
+        world: World,
+        auto_generate: bool = False,
+        cleanup_on_exit: bool = False,
+    ) -> None:
+        super().__init__(
+            coordinator=coordinator,
+            store=store,
+            world=world,
+            auto_generate=auto_generate,
+            cleanup_on_exit=cleanup_on_exit,
+        )
+        self._relay = relay
+        self._relayed: set[str] = set()
+        self._over: set[str] = set()
+        self._attended_relay_at = float("-inf")
+        self._relaying = False
+
+    def attend(self) -> None:
+        """Become a worker, as on one host, and begin to listen to the others."""
+        super().attend()
+        if not self._relaying and not self._closing.is_set():
+            self._relaying = True
+            self._quietly(
+                self._world.start_watcher,
+                partial(repeat, weakref.ref(self), self._closing, RELAY_INTERVAL, ManyHosts._listen),
+            )
+
+    def start(self, options: SessionOptions, *, session_id: str | None = None) -> Started:
+        """Start a session on all hosts; raises what a start on one host raises, AlreadyRunning for any host's."""
+        self.attend()
+        started = super().start(options, session_id=session_id)
+        if session_id is not None:  # another host began it
+            return started
+        try:
+            missing = self._published(started.session)
+        except AlreadyRunning:
+            super().stop(session_id=started.session.id)
+            raise
+        except CoordinationFailed as error:
+            return replace(started, notes=(*started.notes, f"{error.message}; this session covers this host only"))
+        notes = [f"host {host} lives and did not answer the start; it may join late" for host in sorted(missing)]
+        return replace(started, notes=(*started.notes, *notes))
+
+    def stop(self, *, by: str = "stop", session_id: str | None = None) -> Stopped:
+        """Stop the session on all hosts; each stores its own artifacts, and the answer names them by host."""
+        self._quietly(self._catch_up)
+        stopped = super().stop(by=by, session_id=session_id)
+        ended = stopped.session.id
+        self._over.add(ended)
+        if ended not in self._relayed:
+            return stopped
+        names = tuple(artifact.filename for artifact in stopped.artifacts)
+        try:
+            self._relay.withdraw(ended)
+            self._relay.report(ended, names)
+            hosts, missing = self._collected(ended)
+        except CoordinationFailed as error:
+            return replace(stopped, notes=(*stopped.notes, f"{error.message}; the other hosts are not in this answer"))
+        notes = [f"host {host} took part and did not answer the stop in time" for host in sorted(missing)]
+        return replace(stopped, hosts=hosts, notes=(*stopped.notes, *notes))
+
+    def forget(self) -> None:
+        """In a forked child: see :meth:`Sessions.forget`."""
+        self._relaying = False
+        self._relay.forget()
+        super().forget()
+
+    # -- the relay -----------------------------------------------------------------------------------------------------
+
+    def _published(self, session: Session) -> frozenset[str]:
+        """Publish a session to the other hosts; returns those that live and did not join in time."""
+        relay = self._relay
+        if not relay.publish(session):
+            running = relay.running()
+            name = running[0].id if running else "another session"
+            raise AlreadyRunning(f"{name} is running already on another host; stop it, or wait until it ends")
+        self._relayed.add(session.id)
+        relay.join(session.id)
+        others = relay.hosts() - {relay.host}
+        self._wait(lambda: others <= relay.joined(session.id), START_PATIENCE)
+        return others - relay.joined(session.id)
+
+    def _collected(self, session_id: str) -> tuple[Mapping[str, tuple[str, ...]], frozenset[str]]:
+        """Wait for the other hosts; returns what each stored, and who took part and did not answer."""
+        relay = self._relay
+        self._wait(lambda: relay.joined(session_id) & relay.hosts() <= relay.done(session_id).keys(), STOP_PATIENCE)
+        done = relay.done(session_id)
+        return done, relay.joined(session_id) - done.keys()
+
+    def _wait(self, condition: Callable[[], bool], patience: float) -> None:
+        deadline = self._world.monotonic() + patience
+        while not condition() and self._world.monotonic() < deadline:
+            self._world.sleep(0.05)
+
+    def _listen(self) -> None:
+        self._quietly(self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Do here what the other hosts have begun or ended."""
+        relay = self._relay
+        if self._world.monotonic() >= self._attended_relay_at + ATTENDANCE_INTERVAL:
+            relay.attend()
+            self._attended_relay_at = self._world.monotonic()
+        published = relay.running()
+        here = self._coordinator.running()
+        if here is not None and published is not None and published[0].id == here.session.id:
+            self._relayed.add(here.session.id)
+            return
+        if here is not None:
+            if here.session.id in self._relayed:
+                self._end_here(here.session.id)
+            return
+        if published is None or published[1] <= WORTH_JOINING:
+            return
+        # Ended here is ended, whatever a relay that was asked a moment too early still says.
+        if published[0].id not in self._over and not self._coordinator.ended(published[0].id):
+            self._begin_here(*published)
+
+    def _begin_here(self, session: Session, left: float) -> None:
+        try:
+            self.start(replace(session.options, seconds=left), session_id=session.id)
+        except AlreadyRunning:  # another worker of this host was faster
+            pass
+        except ProfilingError:
+            self._over.add(session.id)
+            raise
+        self._relayed.add(session.id)
+        self._relay.join(session.id)
+
+    def _end_here(self, session_id: str) -> None:
+        self._over.add(session_id)
+        names: tuple[str, ...] = ()
+        try:
+            names = tuple(artifact.filename for artifact in super().stop(session_id=session_id).artifacts)
+        except NotRunning:  # another worker of this host was faster, and reports
+            return
+        finally:
+            if names:
+                with contextlib.suppress(CoordinationFailed):
+                    self._relay.report(session_id, names)
