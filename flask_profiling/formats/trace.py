@@ -1,7 +1,7 @@
 """Chrome trace events: one process per worker, one row per lane of threads, one slice per request and per call.
 
 Perfetto, chrome://tracing and the Performance panel open it. The shape is the Trace Event Format's JSON object, with
-"complete" (``X``) events; times are microseconds.
+"complete" (``X``) events; times are microseconds of the machine's monotonic clock, so that workers stand side by side.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def write(recording: SessionRecording, out: BinaryIO, *, most: int = MOST_SLICES
     }
     out.write(json.dumps(head, separators=(",", ":")).encode("ascii")[:-1] + b',"traceEvents":[')
     workers = {lane.worker for lane in shown}
-    out.write(b",".join(_named(worker, 0, "process_name", f"worker {worker}") for worker in sorted(workers)))
+    out.write(b",".join(_named(worker, 0, "process_name", "worker") for worker in sorted(workers)))
     out.writelines(
         b"," + _named(lane.worker, number, "thread_name", lane.thread) for number, lane in enumerate(shown, 1)
     )
@@ -71,13 +71,15 @@ def _events(tree: CallTree, drawn: Sequence[_Slice], workers: Sequence[int]) -> 
     routes = [json.dumps(route) for route in tree.routes]
     names = [json.dumps(function.name) for function in tree.functions]
     places = [json.dumps(f"{function.file}:{function.line}" if function.line else "") for function in tree.functions]
+    # DevTools takes a moment 0 for none at all.
+    origin = tree.origin + 1
     for begin, minus, _, number, node in drawn:
         label = tree.labels[node]
         if tree.parents[node] == ROOT:
             what = f'"name":{routes[label]},"cat":"request"'
         else:
             what = f'"name":{names[label]},"cat":"call","args":{{"where":{places[label]}}}'
-        yield f'{{"ph":"X","pid":{workers[number]},"tid":{number + 1},"ts":{begin},"dur":{-minus},{what}}}'
+        yield f'{{"ph":"X","pid":{workers[number]},"tid":{number + 1},"ts":{origin + begin},"dur":{-minus},{what}}}'
 
 
 def _named(worker: int, lane: int, what: str, name: str) -> bytes:

@@ -139,13 +139,13 @@ def test_a_trace_names_workers_and_threads_and_nests_its_slices() -> None:
     document = json.loads(written("trace", tree_recording(recorded(served("a", 0), served("b", 3000, worker=813)))))
     events = document["traceEvents"]
     assert [(event["pid"], event["args"]["name"]) for event in events if event["ph"] == "M"] == [
-        (812, "worker 812"),
-        (813, "worker 813"),
+        (812, "worker"),
+        (813, "worker"),
         (812, "a"),
         (813, "b"),
     ]
     first = [(event["name"], event["ts"], event["dur"]) for event in events if event["ph"] == "X" and event["tid"] == 1]
-    assert first == [("GET /", 0, 7000), ("page", 1000, 6000), ("render", 3000, 4000)]
+    assert first == [("GET /", 1, 7000), ("page", 1001, 6000), ("render", 3001, 4000)]
 
 
 def test_without_a_timeline_there_is_no_trace() -> None:
