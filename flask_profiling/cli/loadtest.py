@@ -34,10 +34,11 @@ from .client import Target
 from .failure import INTERRUPTED, USAGE, Failure
 from .loadtest_report import show
 from .options import Server, server, server_is_named, server_options, span, wants_json
-from .render import live_line, plain, say_json, show_failure
+from .render import live_line, plain, progress, say_json, show_failure
 
 _VISITORS, _VISITORS_WITH_RATE, _SECONDS = 4, 32, 10.0
 _LOOK_EVERY = 0.2
+_WARM_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Profiled:
 @click.option("--concurrency", type=click.IntRange(1, 512), metavar="N", help="Visitors at a time  [default: 4; 32]")
 @click.option("--rate", type=click.FloatRange(0, 100_000, min_open=True), metavar="N", help="Requests per second.")
 @click.option("--fail-if", "conditions", multiple=True, metavar="RULE", help="End with 1 if so, as in 'p95>200ms'.")
+@click.option("--warm-up/--no-warm-up", default=True, show_default=True, help="Ask for everything before, unprofiled.")
 @click.option("--cpu", metavar="ENGINE", help="The session's CPU engine  [default: the server's]")
 @click.option("--heap/--no-heap", default=False, show_default=True, help="Take a heap snapshot at the end.")
 @click.option("--allow-remote", is_flag=True, help="Send load to an address that is not this machine.")
@@ -77,7 +79,8 @@ def load_test(ctx: click.Context, /, **given: object) -> None:
     The app is served by this command, as by flask profiling start, unless --url or PROFILING_URL
     names a server. Each visitor sends its next request when the last is answered (closed loop);
     with --rate, requests are due at fixed times whether or not the app keeps up, and their latency
-    counts from then. An answer of 400 and up is an error.
+    counts from then. An answer of 400 and up is an error. What the app does once (compile templates,
+    fill caches) is left out by asking for everything a few times before.
 
     A scenario file holds {"mix": [...]} (weighted, independent) or {"steps": [...]} (in order) of
     requests with path, method, headers, json|form|text, name, weight, capture.
@@ -92,6 +95,8 @@ def load_test(ctx: click.Context, /, **given: object) -> None:
     options = {name: given[name] for name in ("cpu", "heap") if given[name] is not None}
     remote = server(ctx)
     with _ended_by_signals(), _target(ctx, remote, allow_remote=bool(given["allow_remote"])) as target:
+        if given["warm_up"]:
+            _warm_up(target, scenario, plan, remote.seconds)
         profiled = _profile(Server(target, remote.token, remote.seconds), scenario, plan, options)
     broken = [found for condition in conditions if (found := condition.broken_by(profiled.outcome))]
     failure = _judged(profiled, broken)
@@ -172,6 +177,19 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _warm_up(target: Target, scenario: Scenario, plan: Plan, seconds: float) -> None:
+    """Ask for every step from several visitors, so that each worker has probably done what it does once."""
+    visitors = min(plan.concurrency, _VISITORS)
+    warming = Plan(visitors, duration=seconds, requests=visitors * _WARM_ROUNDS * len(scenario.steps))
+    load = Load(Address(target.scheme, target.host, target.port), scenario.evenly(), warming, seconds=seconds)
+    try:
+        with progress("Warming up"):
+            load.start()
+            load.wait(2 * seconds)
+    finally:
+        load.stop()
 
 
 def _profile(remote: Server, scenario: Scenario, plan: Plan, options: Mapping[str, object]) -> Profiled:

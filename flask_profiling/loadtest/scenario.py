@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from json.decoder import WHITESPACE  # type: ignore[attr-defined]  # the standard library's own pattern
 from urllib.parse import urlencode
 
@@ -82,6 +82,10 @@ class Scenario:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_cycle", self.steps if self.in_order else tuple(_interleaved(self.steps)))
+
+    def evenly(self) -> Scenario:
+        """Return the same with no weights: every step as often as any other."""
+        return Scenario(tuple(replace(step, weight=1) for step in self.steps), self.in_order)
 
     def step(self, number: int) -> Step:
         """Return the step of request ``number``: for steps in order, the number of the visitor's own requests."""

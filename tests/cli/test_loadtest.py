@@ -117,7 +117,8 @@ def test_a_server_that_runs_is_used_and_its_session_stopped(run: Run, fake: Fake
     fake.on("POST /start", STARTED)
     fake.on("POST /stop", STOPPED)
     done = run(
-        "load-test", "--url", fake.url, "--path", "/debug/profiling/status", "--requests", "8", "--cpu", "calltree"
+        *("load-test", "--url", fake.url, "--path", "/debug/profiling/status"),
+        *("--requests", "8", "--cpu", "calltree", "--no-warm-up"),
     )
     asked = [request for request, _, _ in fake.requests]
     assert asked[0] == "POST /debug/profiling/start"
@@ -141,7 +142,7 @@ def test_a_session_that_is_gone_at_the_end_is_told(run: Run, fake: FakeServer) -
 def test_nothing_is_sent_where_the_start_is_refused(run: Run, fake: FakeServer) -> None:
     refusal = {"success": False, "error": "already_running", "message": "it runs; stop it"}
     fake.on("POST /start", refusal, status=409)
-    done = run("load-test", "--url", fake.url, "--requests", "3")
+    done = run("load-test", "--url", fake.url, "--requests", "3", "--no-warm-up")
     assert done.exit_code == 1
     assert len(fake.requests) == 1, "the session of somebody else is not stopped"
 
@@ -205,3 +206,19 @@ def test_ctrl_c_ends_the_server_that_it_started(app: Shell, terminal: OpenTermin
     assert shown.wait() == 130
     assert not Path(f"/proc/{children[0]}").exists()
     assert list((app.directory / "profiling").glob("recording-*.json")), "what was collected is kept"
+
+
+def test_the_warm_up_is_over_before_the_session_starts(run: Run, fake: FakeServer) -> None:
+    fake.on("POST /start", STARTED)
+    fake.on("POST /stop", STOPPED)
+    fake.on("GET /status", STATUS)
+    done = run(
+        *("load-test", "--url", fake.url, "--path", "/debug/profiling/status=9", "--path", "/debug/profiling/status?2"),
+        *("--requests", "10", "--concurrency", "2"),
+    )
+    asked = [request for request, _, _ in fake.requests]
+    start = asked.index("POST /debug/profiling/start")
+    assert start == 2 * 2 * 2
+    assert sorted(asked[:start]).count("GET /debug/profiling/status?2") == 4, "every path as often as any other"
+    assert len(asked) == start + 1 + 10 + 1
+    assert "10 requests in" in done.stdout
