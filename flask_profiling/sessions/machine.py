@@ -258,7 +258,8 @@ class Sessions:
             self._coordinator.report(session_id, PROFILING)
             self._coordinator.publish(order)
         except BaseException:
-            self._stop_quietly(started)
+            for engine in started:
+                self._quietly(engine.stop)
             self._quietly(self._coordinator.report, "", IDLE)
             raise
         self._take_part(order, (started, notes))
@@ -274,10 +275,6 @@ class Sessions:
 
     def _engines(self, order: Order, *, strict: bool) -> tuple[list[Engine], list[str]]:
         return started_engines(self._world, order.session, self._coordinator.spool(order.session.id), strict=strict)
-
-    def _stop_quietly(self, started: list[Engine]) -> None:
-        for engine in started:
-            self._quietly(engine.stop)
 
     def _leave_session(self) -> Part | None:
         """Stop this worker's engines and deliver its part; returns the part for a collector in this process."""

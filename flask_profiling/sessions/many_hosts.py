@@ -81,10 +81,16 @@ class ManyHosts(Sessions):
 
     def stop(self, *, by: str = "stop", session_id: str | None = None) -> Stopped:
         """Stop the session on all hosts; each stores its own artifacts, and the answer names them by host."""
-        self._quietly(self._catch_up)
+        unreachable = ""
+        try:
+            self._catch_up()
+        except CoordinationFailed as error:
+            unreachable = error.message
         stopped = super().stop(by=by, session_id=session_id)
         ended = stopped.session.id
         self._over.add(ended)
+        if unreachable:
+            return replace(stopped, notes=(*stopped.notes, f"{unreachable}; other hosts are not in this answer"))
         if ended not in self._relayed:
             return stopped
         names = tuple(artifact.filename for artifact in stopped.artifacts)
@@ -93,7 +99,7 @@ class ManyHosts(Sessions):
             self._relay.report(ended, names)
             hosts, missing = self._collected(ended)
         except CoordinationFailed as error:
-            return replace(stopped, notes=(*stopped.notes, f"{error.message}; the other hosts are not in this answer"))
+            return replace(stopped, notes=(*stopped.notes, f"{error.message}; other hosts are not in this answer"))
         notes = [f"host {host} took part and did not answer the stop in time" for host in sorted(missing)]
         return replace(stopped, hosts=hosts, notes=(*stopped.notes, *notes))
 

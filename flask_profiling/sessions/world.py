@@ -15,7 +15,6 @@ from ..errors import ProfilingError, Unavailable
 from ..model import Artifact, Session, SessionOptions, WorkerId
 from .collecting import ArtifactStore
 
-
 Machine = TypeVar("Machine")
 
 
