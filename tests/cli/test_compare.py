@@ -20,15 +20,18 @@ OLD, NEW = "prof-20260101-000000-aaaa1111", "prof-20260102-000000-bbbb2222"
 
 # A shop in SQLite; each item is asked for again where PLANTED is set.
 APP = """
-import os, random, sqlite3
+import os, random, sqlite3, threading
 from flask import Flask
 app = Flask(__name__)
 database = sqlite3.connect(":memory:", check_same_thread=False)
 database.execute("create table item (id integer primary key, price integer)")
 database.executemany("insert into item (price) values (?)", [(n,) for n in range(24)])
 
+lock = threading.Lock()
+
 def query(text, *values):
-    return database.execute(text, values).fetchall()
+    with lock:
+        return database.execute(text, values).fetchall()
 
 @app.get("/")
 def items():
