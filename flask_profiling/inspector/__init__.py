@@ -5,8 +5,8 @@ Importing this room loads nothing optional; ``websockets`` is imported when the 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +40,7 @@ def build(
     ``name`` and ``root`` are the app's; ``open_artifact`` opens a stored file by its name, and ``heap_engine`` makes an
     engine that writes to a directory. Raises ConfigurationError where the package that it needs is not installed.
     """
-    if importlib.util.find_spec("websockets") is None:
+    if find_spec("websockets") is None:
         raise ConfigurationError(f"profiling cannot start; {missing_extra().message}; or unset PROFILING_INSPECTOR")
     state = PrivateDirectory(config.output_dir, ".state")
     frames = config.allocations or _SAMPLED_FRAMES

@@ -122,7 +122,9 @@ class Inspector:
         server, self._server = self._server, None
         for name in ("shutdown_watcher", "shutdown_notifier"):
             waker = getattr(server, name, None)
-            if waker is not None:
+            if isinstance(waker, int):  # a pipe, before version 17 of the library
+                os.close(waker)
+            elif waker is not None:
                 waker.close()
 
     # -- the port ------------------------------------------------------------------------------------------------------
@@ -201,6 +203,8 @@ class Inspector:
         objection = discovery.objection(headers.get_all("Host"), headers.get_all("Origin"))
         if objection is not None:
             return connection.respond(*objection)
+        if getattr(request, "method", "GET") != "GET":  # older versions of the library know no other
+            return connection.respond(405, "There is only GET.\n")
         entry = self._entry
         path = request.path.partition("?")[0]
         if entry is None:
