@@ -15,6 +15,8 @@ from .sessions import Live, Sessions, Visit
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+# Matching takes as long as all else that a watched request costs; paths are the client's, so their number is bounded.
+MOST_MATCHES = 2000
 _VISIT = "flask_profiling.visit"
 # What clients may send as a method is unbounded; what we keep apart is not.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -36,6 +38,8 @@ class RequestWatch:
         self._own_paths = own_paths
         self._first_request = first_request
         self._late: bool | None = None
+        self._matched: dict[tuple[object, object, object], str] = {}
+        self._matched_in = ""
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request, as :pep:`3333` has it."""
@@ -51,7 +55,7 @@ class RequestWatch:
         if live is None or environ.get("PATH_INFO") in self._own_paths:
             return self._inner(environ, start_response)
         late = self._routes_are_late()
-        route = _unrouted(environ) if late else self._route(environ)
+        route = _unrouted(environ) if late else self._route(environ, live.session_id)
         visit = live.begin(route)
         passage = _Passage(live, visit)
         if late:
@@ -70,8 +74,18 @@ class RequestWatch:
             return result
         return passage.body(result)
 
-    def _route(self, environ: WSGIEnvironment) -> str:
-        """Return the label of the request's route."""
+    def _route(self, environ: WSGIEnvironment, session_id: str) -> str:
+        """Return the label of the request's route; what was matched is remembered while a session runs."""
+        if self._matched_in != session_id or len(self._matched) > MOST_MATCHES:
+            self._matched, self._matched_in = {}, session_id
+        matched = self._matched
+        key = (environ.get("REQUEST_METHOD"), environ.get("HTTP_HOST"), environ.get("PATH_INFO"))
+        label = matched.get(key)
+        if label is None:
+            label = matched[key] = self._match(environ)
+        return label
+
+    def _match(self, environ: WSGIEnvironment) -> str:
         try:
             adapter = self._app.create_url_adapter(Request(environ))
             if adapter is None:
@@ -138,6 +152,8 @@ class _Passage:
         return self
 
     def __next__(self) -> bytes:
+        if self._ended and self._iterator is not None:  # the whole length is out: this only ends the loop
+            return next(self._iterator)
         self.live.resume(self.visit)
         over = True
         try:
