@@ -11,7 +11,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from . import _heapchild, _heapfork
 
@@ -27,7 +26,6 @@ def in_child(
     work: Callable[[], object],
     *,
     fork: Callable[[], int],
-    spool: Path | None = None,
     keep: Sequence[int] = (),
     seconds: int = _DEADLINE,
     meanwhile: Callable[[], object] | None = None,
@@ -39,7 +37,7 @@ def in_child(
     gone in any case.
     """
     try:
-        with tempfile.TemporaryFile(dir=spool) as report:
+        with tempfile.TemporaryFile() as report:
             descriptor = report.fileno()
             pid = _heapfork.spawn(lambda mask: _run(work, descriptor, [descriptor, *keep], seconds, mask), fork)
             if meanwhile is not None:

@@ -58,7 +58,6 @@ class AllocationsEngine:
         fork: Callable[[], int] | None = _FORK,
         shortage: Callable[[], str] = _heapmemory.shortage,
     ) -> None:
-        self._options = options
         self._fork = fork
         self._shortage = shortage
         self._ours = False
@@ -77,9 +76,11 @@ class AllocationsEngine:
             return
         self._frames = tracemalloc.get_traceback_limit()
         self._notes.append(_HOSTS.format(**_amount(self._frames)))
-        self._baseline = tempfile.TemporaryFile(dir=self._options.spool)  # noqa: SIM115  # until stop
         try:
+            self._baseline = tempfile.TemporaryFile()  # noqa: SIM115  # until stop
             self._worked(self._write_baseline)
+        except OSError as error:
+            self._unknown_before = _UNKNOWN_BEFORE.format(reason=error.strerror or type(error).__name__)
         except _forkedwork.NotDone as error:
             self._unknown_before = _UNKNOWN_BEFORE.format(reason=error)
 
@@ -135,7 +136,6 @@ class AllocationsEngine:
             return _forkedwork.in_child(
                 lambda: work(True),
                 fork=self._fork,
-                spool=self._options.spool,
                 keep=() if self._baseline is None else (self._baseline.fileno(),),
                 meanwhile=meanwhile,
             )

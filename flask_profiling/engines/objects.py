@@ -40,7 +40,6 @@ class ObjectsEngine:
         fork: Callable[[], int] | None = _FORK,
         shortage: Callable[[], str] = _heapmemory.shortage,
     ) -> None:
-        self._options = options
         self._fork = fork
         self._shortage = shortage
         self._before: Mapping[str, int] = {}
@@ -75,7 +74,7 @@ class ObjectsEngine:
             shortage = self._shortage()
             if shortage:
                 raise _forkedwork.NotDone(f"there is too little memory ({shortage})")
-            found = _forkedwork.in_child(lambda: _in_child(objgraph), fork=self._fork, spool=self._options.spool)
+            found = _forkedwork.in_child(lambda: _in_child(objgraph), fork=self._fork)
         assert isinstance(found, dict)
         return found
 

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -85,20 +86,32 @@ def started_engines(
 ) -> tuple[list[engines.Engine], list[str]]:
     """Start the engines of a session; ``strict`` raises what stands in the way, else it becomes a note."""
     options = world.engine_options(session, spool)
-    started: list[engines.Engine] = []
     notes: list[str] = []
-    for name in _engine_names(session.options):
+    made: list[engines.Engine] = []
+    started: list[engines.Engine] = []
+
+    def attempt(step: Callable[[], None]) -> None:
         try:
-            engine = _created(world, name, options)
-            engine.start()
+            step()
         except ProfilingError as error:
             if strict:
-                for other in started:
-                    other.stop()
+                for engine in started:
+                    engine.stop()
                 raise
             notes.append(f"worker {world.worker().pid}: {error.message}")
-        else:
-            started.append(engine)
+
+    def make(name: str) -> None:
+        made.append(_created(world, name, options))
+
+    def start(engine: engines.Engine) -> None:
+        engine.start()
+        started.append(engine)
+
+    # All are made before the first is started: what a module allocates when it is imported is not the app's.
+    for name in _engine_names(session.options):
+        attempt(partial(make, name))
+    for engine in made:
+        attempt(partial(start, engine))
     return started, notes
 
 
@@ -113,7 +126,7 @@ def _engine_names(options: SessionOptions) -> Iterator[str]:
     if options.cpu != "off":
         yield options.cpu
     if options.allocations:
+        yield "objects"  # before tracing begins: counting imports a package
         yield "allocations"
-        yield "objects"
     if options.heap:
         yield "heap"

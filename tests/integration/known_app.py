@@ -12,6 +12,7 @@ from flask import Flask, Response
 from flask_profiling import Profiling
 
 KEPT: list[Kept] = []
+BLOCKS: list[bytearray] = []
 _running = threading.Semaphore(0)
 
 
@@ -79,6 +80,11 @@ def create_app() -> Flask:  # noqa: C901  # many small views
     @app.get("/leak")
     def leak_view() -> str:
         KEPT.append(Kept())
+        return "kept"
+
+    @app.get("/keep/<int:size>")
+    def keep_view(size: int) -> str:
+        BLOCKS.append(bytearray(size))
         return "kept"
 
     @app.get("/wait")
