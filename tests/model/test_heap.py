@@ -1,0 +1,35 @@
+"""The summary of a heap: adding up workers, and JSON that was vandalised."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_profiling.errors import DamagedData
+from flask_profiling.model import DATA_KINDS
+from flask_profiling.model.heap import HeapSummary
+
+ONE = HeapSummary(10, 20, True, {"dict": (3, 300), "list": (7, 70)})
+TWO = HeapSummary(5, 1, False, {"dict": (1, 64), "app.Order": (4, 900)})
+
+
+def test_two_workers_add_up() -> None:
+    both = ONE.merged_with(TWO)
+    assert (both.nodes, both.edges, both.exact, both.size) == (15, 21, False, 1334)
+    assert both.classes == {"dict": (4, 364), "list": (7, 70), "app.Order": (4, 900)}
+
+
+def test_the_largest_classes_come_first() -> None:
+    assert ONE.merged_with(TWO).largest(2) == [("app.Order", 4, 900), ("dict", 4, 364)]
+
+
+def test_a_summary_comes_back_from_json() -> None:
+    assert DATA_KINDS[ONE.kind].from_json(ONE.to_json()) == ONE
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [None, {}, {**ONE.to_json(), "nodes": -1}, {**ONE.to_json(), "classes": [["x", 1]]}, {**ONE.to_json(), "exact": 1}],
+)
+def test_damaged_json_is_refused(damage: object) -> None:
+    with pytest.raises(DamagedData):
+        HeapSummary.from_json(damage)
