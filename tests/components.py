@@ -43,6 +43,7 @@ PACKAGES: dict[str, tuple[str, str]] = {
     "playwright": ("playwright", "pip install playwright"),
     "pygraphviz": ("pygraphviz", "pip install pygraphviz"),
     "pyinstrument": ("pyinstrument", "pip install pyinstrument"),
+    "pytest-xdist": ("xdist", "pip install pytest-xdist"),
     "readme-renderer": ("readme_renderer", "pip install readme-renderer"),
     "redis": ("redis", "pip install redis"),
     "setuptools": ("setuptools", "pip install setuptools"),

@@ -40,6 +40,7 @@ ROWS: dict[str, int] = {
     "middleware": 5,
     "archive": 5,
     "doctor": 5,
+    "pytest_plugin": 5,
     "exports": 5,
     "extension": 5,
     "views": 6,
@@ -83,6 +84,7 @@ ONE_ROOM: dict[str, str] = {
     "objgraph": "engines",
     "opentelemetry": "telemetry",
     "pygraphviz": "formats",
+    "pytest": "pytest_plugin",  # imported by pytest itself
     "redis": "coordination",
     "websockets": "inspector",
 }

@@ -104,6 +104,7 @@ class TestBuilt:
         entry_points = configparser.ConfigParser()
         entry_points.read_string(read(wheel, "entry_points.txt"))
         assert dict(entry_points["flask.commands"]) == {"profiling": "flask_profiling.cli:profiling"}
+        assert dict(entry_points["pytest11"]) == {"flask_profiling": "flask_profiling.pytest_plugin"}
 
     def test_the_wheel_holds_the_package_and_nothing_else(self, wheel: zipfile.ZipFile) -> None:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
