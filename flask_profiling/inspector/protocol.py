@@ -233,9 +233,9 @@ class Conversation:
             return
         try:
             self._recordings[kind] = self._target.start(kind)
-        except ProfilingError as error:
+        except Exception as error:
             self._recordings[kind] = None
-            yield self._said("warning", f"Nothing is recorded: {error.message}")
+            yield self._said("warning", f"Nothing is recorded: {_reason(error)}")
 
     def _stopped(self, kind: str) -> Generator[str, None, str | None]:
         """Stop the session of a panel and return its profile, or None where there is none, with the reason said."""
@@ -246,8 +246,8 @@ class Conversation:
         try:
             notes = self._target.stop(session_id)
             profile = self._target.profile(kind, session_id)
-        except ProfilingError as error:
-            yield self._said("error", f"Session {session_id} has no profile: {error.message}")
+        except Exception as error:
+            yield self._said("error", f"Session {session_id} has no profile: {_reason(error)}")
             return None
         if profile is None:
             notes = (*notes, "The recording is empty: there is no profile among its files.")
@@ -263,13 +263,17 @@ class Conversation:
     def _take_snapshot(self, params: Mapping[str, object]) -> Answer:
         """Send a snapshot; where none can be taken an empty one, for on an error the panel waits for ever."""
         reported = messages.switch(params, "reportProgress")
+        is_taken = False
         try:
             with self._target.snapshot() as file:
+                is_taken = True
                 yield from _sent(file, reported)
-        except ProfilingError as error:
-            yield self._said("error", f"The snapshot is empty: {error.message}")
-            yield from _progress(reported)
-            yield messages.event("HeapProfiler.addHeapSnapshotChunk", {"chunk": HEAP_SNAPSHOT})
+        except Exception as error:
+            state = "not complete" if is_taken else "empty"
+            yield self._said("error", f"The snapshot is {state}: {_reason(error)}")
+            if not is_taken:
+                yield from _progress(reported)
+                yield messages.event("HeapProfiler.addHeapSnapshotChunk", {"chunk": HEAP_SNAPSHOT})
         return "{}"
 
     def _start_sampling(self, params: Mapping[str, object]) -> Answer:
@@ -289,6 +293,14 @@ class Conversation:
         self._target.collect_garbage()
         return "{}"
         yield
+
+
+def _reason(error: Exception) -> str:
+    """Return what people are told of a failure; one that is not on purpose is logged."""
+    if isinstance(error, ProfilingError):
+        return error.message
+    logger.error("profiling: an attached DevTools met a fault of ours; the host is not affected", exc_info=error)
+    return f"the profiler has a fault ({type(error).__name__}); the server's log has details"
 
 
 def _progress(reported: bool) -> Iterator[str]:

@@ -182,19 +182,43 @@ def test_a_snapshot_is_made_no_faster_than_it_is_taken() -> None:
     assert target.open_snapshots == 0
 
 
-def test_a_snapshot_that_fails_is_an_empty_one_and_the_reason(client: Client, target: FakeTarget) -> None:
-    target.fault = fault("no fork here")
+@pytest.mark.parametrize(
+    ("error", "said"), [(fault("no fork here"), "no fork here"), (ZeroDivisionError("ours"), "ZeroDivisionError")]
+)
+def test_a_snapshot_that_fails_is_an_empty_one_and_the_reason(
+    client: Client, target: FakeTarget, error: Exception, said: str
+) -> None:
+    target.fault = error
     events, answer = client.call("HeapProfiler.takeHeapSnapshot", reportProgress=True)
     assert [event["method"].partition(".")[2] for event in events] == [
         "consoleAPICalled",
         "reportHeapSnapshotProgress",
         "addHeapSnapshotChunk",
     ]
-    assert "no fork here" in events[0]["params"]["args"][0]["value"]
+    assert said in events[0]["params"]["args"][0]["value"]
     snapshot = json.loads(events[2]["params"]["chunk"])
     assert len(snapshot["nodes"]) == 5 * snapshot["snapshot"]["node_count"]
     assert len(snapshot["edges"]) == 3 * snapshot["snapshot"]["edge_count"]
     assert answer["result"] == {}
+
+
+def test_a_snapshot_that_breaks_off_is_said_to_be_incomplete(client: Client, target: FakeTarget) -> None:
+    target.content = b"x" * protocol.CHUNK + b"\xff"  # not what a heap engine writes
+    events, answer = client.call("HeapProfiler.takeHeapSnapshot")
+    assert [event["method"].partition(".")[2] for event in events] == ["addHeapSnapshotChunk", "consoleAPICalled"]
+    assert "not complete" in events[1]["params"]["args"][0]["value"]
+    assert answer["result"] == {}
+    assert target.open_snapshots == 0
+
+
+def test_a_fault_of_ours_at_start_and_stop_hangs_no_panel(client: Client, target: FakeTarget) -> None:
+    target.fault = ZeroDivisionError("ours")
+    assert "ZeroDivisionError" in client.said("Profiler.start")[0][1]
+    assert client.result("Profiler.stop")["profile"]["samples"]
+    target.fault = None
+    client.call("Profiler.start")
+    target.fault = ZeroDivisionError("ours")
+    assert client.result("Profiler.stop")["profile"]["samples"]
 
 
 def test_allocation_sampling_is_a_session_too(client: Client, target: FakeTarget) -> None:

@@ -112,7 +112,9 @@ def test_it_starts_with_the_first_request_and_is_in_the_start_answer(tmp_path: P
 
 def test_a_missing_package_is_a_mistake_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr("flask_profiling.inspector.find_spec", lambda name: None if name == "websockets" else find(name))
+    monkeypatch.setattr(
+        "flask_profiling.inspector.find_spec", lambda name: None if name == "websockets" else find(name)
+    )
     with pytest.raises(ConfigurationError, match=r"pip install 'flask-profiling-devtools\[inspector\]'"):
         make_app(tmp_path, PROFILING_INSPECTOR=True)
 
