@@ -3,6 +3,7 @@
 #   make test    run the tests (ARGS="-k gate" is handed to pytest; ARGS="-m long" runs the ones that take minutes)
 #   make core    run the fast part: no browser, and of the real servers only what proves that counts are exact
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
+#   make bench  measure what profiling costs, beside other profilers (minutes; quiet machine)
 #   make dist    build the wheel and the sdist into dist/
 #   make venv    only set up;  make clean: remove all that make made
 # PYTHON=python3.13 selects the interpreter, which then has an environment of its own (.venv-3.13).
@@ -50,6 +51,7 @@ $(VENV)/%: requirements/%.txt $(VENV)/project
 	@touch $@
 
 $(VENV)/test: requirements/base.txt requirements/demo.txt
+$(VENV)/bench: $(VENV)/demo
 
 .PHONY: venv
 venv: $(VENV)/test $(VENV)/lint
@@ -82,6 +84,11 @@ types: $(VENV)/lint $(VENV)/test
 .PHONY: demo
 demo: $(VENV)/demo
 	@$(RUN) examples/demo.py $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/bench
+	$(RUN) -m benchmarks.overhead $(ARGS)
+	$(RUN) -m benchmarks.stop_cost
 
 .PHONY: dist
 dist: $(VENV)/made

@@ -20,6 +20,7 @@ import platform
 import random
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ from jinja2 import DictLoader
 from werkzeug.middleware.profiler import ProfilerMiddleware
 from werkzeug.test import Client
 
+from flask_profiling import Profiling
+from flask_profiling.config import session_options
 from flask_profiling.engines import EngineOptions, create
 
 PATHS = ("/hello", "/json", "/page")
@@ -75,6 +78,33 @@ def make_app() -> Flask:
 def without() -> Iterator[Wsgi]:
     """No profiler at all."""
     yield make_app()
+
+
+def extension(*, is_open: bool, **options: object) -> AbstractContextManager[Wsgi]:
+    """The whole extension as a user wires it: closed, idle (no options), or with a session running."""
+
+    @contextmanager
+    def serve() -> Iterator[Wsgi]:
+        app = make_app()
+        with tempfile.TemporaryDirectory() as directory:
+            if is_open:
+                app.config.update(FLASK_ENV="development", PROFILING_ENABLED=True, PROFILING_OUTPUT_DIR=directory)
+            Profiling(app)
+            if not is_open:
+                yield app
+                return
+            sessions = app.extensions["profiling"].sessions
+            if options:
+                config = app.extensions["profiling"].config
+                sessions.start(session_options(config, {"heap": False, **options}, textual=False))
+            try:
+                yield app
+            finally:
+                if options:
+                    sessions.stop()
+                sessions.shut_down()
+
+    return serve()
 
 
 @contextmanager
@@ -182,6 +212,10 @@ def viztracer_no_c() -> Iterator[Wsgi]:
 
 CASES = (
     Case("without", without),
+    Case("extension, closed", lambda: extension(is_open=False)),
+    Case("extension, idle", lambda: extension(is_open=True)),
+    Case("extension, session of cprofile", lambda: extension(is_open=True, cpu="cprofile")),
+    Case("extension, session of calltree", lambda: extension(is_open=True, cpu="calltree")),
     Case("cprofile engine", cprofile_engine),
     Case("raw cProfile, builtins=False", lambda: raw_cprofile(builtins=False)),
     Case("cProfile per request, builtins=False", cprofile_per_request),
