@@ -7,6 +7,9 @@ from ..model import CallGraphs, CallTree, SessionRecording
 
 _MOST_SECONDS = 1e9
 
+# The scope of trees that were sampled.
+_SAMPLED = "sampled"
+
 
 def call_graphs(recording: SessionRecording) -> CallGraphs:
     """Return the call graphs of all routes, else those of the call tree; raises Unavailable where none were recorded.
@@ -26,6 +29,11 @@ def call_tree(recording: SessionRecording) -> CallTree | None:
     """Return the call tree, if one was recorded."""
     found = recording.recording(CallTree.kind)
     return found.data if found is not None and isinstance(found.data, CallTree) else None
+
+
+def counts_calls(tree: CallTree) -> bool:
+    """Tell whether a tree counts calls, and not the samples in which a function was seen."""
+    return tree.scope != _SAMPLED
 
 
 def notes(recording: SessionRecording) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..model import CallGraphs, CallTree, Function, SessionRecording
-from ._collected import call_graphs, call_tree, plausible
+from ._collected import call_graphs, call_tree, counts_calls, plausible
 from ._labels import is_library_file
 from ._tree import NODE_BUDGET, grow
 
@@ -56,13 +56,13 @@ def paths(recording: SessionRecording, *, budget: int = NODE_BUDGET) -> Paths:
 
 
 def of_tree(tree: CallTree) -> Paths:
-    """Return the paths of a call tree, all of them exact."""
+    """Return the paths of a call tree, as they were seen; where it was sampled, without calls."""
     routes = [Function("", 0, route) for route in tree.routes]
     rows = list(zip(tree.labels, tree.parents, strict=True))
     return Paths(
         functions=[routes[label] if parent == ROOT else tree.functions[label] for label, parent in rows],
         parents=tree.parents,
-        calls=tree.calls,
+        calls=tree.calls if counts_calls(tree) else [0] * len(tree),
         self_times=[plausible(seconds) for seconds in tree.self_times],
         reasons=[""] * len(tree),
         library=[parent != ROOT and label in tree.library for label, parent in rows],

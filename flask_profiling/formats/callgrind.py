@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from ..model import NO_COST, CallGraph, CallTree, Cost, Function, SessionRecording
-from ._collected import call_graphs, call_tree, notes, plausible, readable
+from ._collected import call_graphs, call_tree, counts_calls, notes, plausible, readable
 
 
 def write(recording: SessionRecording, out: BinaryIO) -> None:
@@ -45,7 +45,7 @@ def _with_routes(tree: CallTree) -> CallGraph:
     return CallGraph(functions, edges)
 
 
-def _records(graph: CallGraph) -> Iterator[str]:
+def _records(graph: CallGraph, *, is_counted: bool) -> Iterator[str]:
     files, names = _Numbers(), _Numbers()
     callees: dict[Function, list[tuple[Function, Cost]]] = {function: [] for function in graph.functions}
     for (caller, callee), cost in graph.edges.items():
@@ -56,7 +56,7 @@ def _records(graph: CallGraph) -> Iterator[str]:
         for callee, of_calls in callees[function]:
             # A callee's cost includes what it called.
             lines += [f"cfi={files.of(callee.file)}", f"cfn={names.of(_name(callee))}"]
-            lines += [f"calls={of_calls.calls} {max(callee.line, 0)}"]
+            lines += [f"calls={of_calls.calls if is_counted else 0} {max(callee.line, 0)}"]
             lines.append(f"{max(function.line, 0)} {round(plausible(of_calls.total_time) * 1e9)}")
         yield "\n".join(lines) + "\n\n"
 

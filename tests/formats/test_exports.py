@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -94,3 +95,13 @@ def test_an_estimated_tree_keeps_routes_apart() -> None:
         "GET /;page (shop.pages:423) 500000",
         "GET /b;page (shop.pages:423) 250000",
     ]
+
+
+def test_samples_are_not_called_calls() -> None:
+    tree = recorded(Thread(1, "a", (Request("GET /", (call("page", 0.5),)),)))
+    sampled = tree_recording(replace(tree, scope="sampled", tracks=()))
+    profile = readers.pprof(written("pprof", sampled))
+    assert profile.types == [("wall", "nanoseconds")]
+    assert profile.samples[-1][1] == [500_000_000]
+    assert "calls=0 423" in written("callgrind", sampled).decode()
+    assert b'"counted":false' in written("html", sampled)
