@@ -1,7 +1,7 @@
 """What the forked child does: leave the host's world alone, walk, write, report, go; it never returns and never raises.
 
-Only the forking thread exists here. Other threads may have held any lock at the moment of the fork, so nothing is imported,
-logged or printed, and every function used is loaded before the fork.
+Only the forking thread exists here. Other threads may have held any lock at the moment of the fork, so nothing is
+imported, logged or printed, and every function used is loaded before the fork.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ _encode = JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 class Task(NamedTuple):
-    """What the parent hands to its child: open files (all but these are closed), the pages of earlier walks, and the rules.
+    """What the parent hands to its child: open files (all but these are closed), the pages of earlier walks, and the
+    rules.
 
-    ``out`` is the artifact, ``scratch`` room for the format, ``report`` where the child leaves JSON for the parent; ``own`` are objects made
-    for the snapshot, which do not belong in it.
+    ``out`` is the artifact, ``scratch`` room for the format, ``report`` where the child leaves JSON for the parent;
+    ``own`` are objects made for the snapshot, which do not belong in it.
     """
 
     out: BufferedRandom
@@ -76,8 +77,8 @@ def leave_word(task: Task, error: BaseException) -> None:
 
 
 def leave_the_host(keep: Iterable[int], seconds: int, mask: Iterable[int]) -> None:
-    """Let go of what the child inherited: hooks, signal handlers, descriptors (but those to ``keep``), the right to survive; an alarm ends
-    the child after so many seconds."""
+    """Let go of what the child inherited: hooks, signal handlers, descriptors (but those to ``keep``), the right to
+    survive; an alarm ends the child after so many seconds."""
     sys.setprofile(None)
     sys.settrace(None)
     if sys.version_info >= (3, 12):

@@ -1,4 +1,5 @@
-"""Forking the child that walks the heap, waiting for it with a bound, and reaping it; knows nothing of what the child writes."""
+"""Forking the child that walks the heap, waiting for it with a bound, and reaping it; knows nothing of what the child
+writes."""
 
 from __future__ import annotations
 
@@ -52,8 +53,8 @@ def _told_pid(reading: int) -> int:
 def wait(pid: int, seconds: float) -> int | None:
     """Wait for the child, at most so long, without holding up other threads (or greenlets); then kill it.
 
-    Returns the exit code (negative: the signal that ended it), or None if someone else reaped it (a host that ignores SIGCHLD or
-    waits for any child). However this call ends, the child is gone.
+    Returns the exit code (negative: the signal that ended it), or None if someone else reaped it (a host that ignores
+    SIGCHLD or waits for any child). However this call ends, the child is gone.
     """
     deadline = time.monotonic() + seconds
     try:

@@ -15,7 +15,8 @@ _LEAST = 64 << 20
 def shortage(root: Path = Path("/")) -> str:
     """Return why there is too little memory for a snapshot, or an empty string.
 
-    ``root`` is where ``/proc`` and ``/sys`` are mounted. Where nothing can be read nothing is refused: the child then fails alone.
+    ``root`` is where ``/proc`` and ``/sys`` are mounted. Where nothing can be read nothing is refused: the child then
+    fails alone.
     """
     status = _fields(root / "proc/self/status")
     resident = status.get("VmRSS", 0)

@@ -1,8 +1,8 @@
 """What may be called by its name: labels of edges, names of classes, functions and modules; decides what is redacted.
 
-The rule: a name is shown if the program's *source* uses it as a name. These are attributes and globals in code objects, the
-globals of modules, the members of classes and their annotations. Any other text is data: a dict key, an attribute set
-from input and an interned string look the same, so only the vocabulary tells them apart.
+The rule: a name is shown if the program's *source* uses it as a name. These are attributes and globals in code
+objects, the globals of modules, the members of classes and their annotations. Any other text is data: a dict key, an
+attribute set from input and an interned string look the same, so only the vocabulary tells them apart.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterable
-from operator import attrgetter
+from itertools import repeat
+from operator import attrgetter, is_
 from types import CodeType, FunctionType, ModuleType
 
 from ..model.heap import Label
@@ -45,7 +46,7 @@ def namespace(cls: type) -> dict[object, object]:
 
 def plain_keys(names: dict[object, object]) -> bool:
     """Tell whether all keys are exact strings, so that a look-up runs no ``__eq__`` of the host."""
-    return all([type(key) is str for key in names])
+    return all(map(is_, map(type, names), repeat(str)))
 
 
 def class_name(cls: type) -> str:
@@ -63,7 +64,8 @@ def code_name(code: CodeType) -> str:
 
 
 def thread_name(name: object, number: int) -> str:
-    """Return a thread's name if a library numbered it, else ``Thread <number>``: names that people give may say anything."""
+    """Return a thread's name if a library numbered it, else ``Thread <number>``: names that people give may say
+    anything."""
     if type(name) is str:
         head = name.partition(" (")[0]
         if _ADDED_BY_THREADING.match(head):
@@ -117,7 +119,7 @@ class Names(dict[str, int]):
 
     def attribute(self, name: object) -> int:
         """Return the label of an attribute or key that is exact text."""
-        return self[name] if self.full else self.get(name, self.hidden)  # type: ignore[index, call-overload, no-any-return]
+        return self[name] if self.full else self.get(name, self.hidden)  # type: ignore[index, call-overload]
 
     def of_keys(self, keys: Iterable[object]) -> list[int]:
         """Return the labels of what stands under ``keys``."""
@@ -136,7 +138,8 @@ class Names(dict[str, int]):
         return number
 
     def learn_program(self, objects: Iterable[object], running: Iterable[CodeType]) -> None:
-        """Add the names that the code, the modules and the classes among ``objects`` use, and those of code that is running."""
+        """Add the names that the code, the modules and the classes among ``objects`` use, and those of code that is
+        running."""
         codes: dict[int, CodeType] = {id(code): code for code in running}
         for value in objects:
             kind = type(value)

@@ -1,6 +1,8 @@
-"""How objects of the less common classes are read, one at a time: what is known about their parts names what the collector finds in them.
+"""How objects of the less common classes are read, one at a time: what is known about their parts names what the
+collector finds in them.
 
-The collector's own traversal says *what* an object refers to; C-level fields, slots, dicts and frames say what it is called.
+The collector's own traversal says *what* an object refers to; C-level fields, slots, dicts and frames say what it is
+called.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ import inspect
 import sys
 import types
 import weakref
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from operator import attrgetter, is_, itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ._heapnames import Names, identifier, namespace, type_flags, type_mro
 from ._heapreaders import HEAP_TYPE, STEP, Reader, Reading, dict_getter, slots_of
@@ -25,8 +27,8 @@ Part = Callable[[object], Iterable[Pair]]
 
 # Until Python 3.10 the frame of a generator is an object of its own; later, asking for it would make one.
 _FRAMES = ("gi_frame", "cr_frame", "ag_frame") if sys.version_info < (3, 11) else ()
-# Builtin class -> fields that are C-level on it; what they give counts only if the collector finds it in the object too. Those that
-# may hold None come first: the others have none of it.
+# Builtin class -> fields that are C-level on it; what they give counts only if the collector finds it in the object
+# too. Those that may hold None come first: the others have none of it.
 _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
         types.FunctionType,
@@ -52,15 +54,13 @@ _FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (defaultdict, ("default_factory",)),
 )
 # References that the collector does not follow.
-_OWNED_FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = (
-    (types.FrameType, ("f_back", "f_code", "f_globals")),
-)
+_OWNED_FIELDS: tuple[tuple[type, tuple[str, ...]], ...] = ((types.FrameType, ("f_back", "f_code", "f_globals")),)
 _CODE_FIELDS = tuple(
     name
     for name in ("co_consts", "co_names", "co_filename", "co_name", "co_qualname", "co_linetable", "co_exceptiontable")
     if type(types.CodeType.__dict__.get(name)) is types.MemberDescriptorType
 )
-_SUSPENDED = (
+_SUSPENDED: tuple[tuple[type, str], ...] = (
     (types.GeneratorType, "gi_frame"),
     (types.CoroutineType, "cr_frame"),
     (types.AsyncGeneratorType, "ag_frame"),
@@ -72,14 +72,15 @@ HOLDERS = (
     (types.ModuleType, "__dict__"),
     (type, "(member)"),
 )
-_SEQUENCES = (list, tuple, deque, set, frozenset)
+_SEQUENCES: tuple[type[Any], ...] = (list, tuple, deque, set, frozenset)
 _MOST_PATTERNS = 16
 _VALUES_ARE_INLINE = sys.version_info >= (3, 13)
 _weak_target = weakref.ReferenceType.__call__
 
 
 class _Pattern(NamedTuple):
-    """Which fields stand where among the references of an object: what the getters give of both must be the same objects.
+    """Which fields stand where among the references of an object: what the getters give of both must be the same
+    objects.
 
     What stands at the places in ``rest`` must be no field at all.
     """
@@ -120,7 +121,7 @@ class Parts(Reader):
         self.parts = parts_of(cls, names)
         self.owned = owned_of(cls, names)
         fields = next((fields for base, fields in _FIELDS if base is cls and cls is not type), ())
-        self._values = attrgetter(*fields) if len(fields) > 1 else None
+        self._fields_of = attrgetter(*fields) if len(fields) > 1 else None
         self._patterns: dict[int, list[_Pattern]] = {}
 
     def read(self, objects: Sequence[object]) -> Reading:
@@ -128,7 +129,7 @@ class Parts(Reader):
         counts: list[int] = []
         labels: list[int] = []
         children: list[object] = []
-        add = self.one if self._values is None else self._like_another
+        add = self.one if self._fields_of is None else self._like_another
         for value in objects:
             before = len(children)
             add(value, labels, children)
@@ -136,23 +137,24 @@ class Parts(Reader):
         return Reading(counts, labels, tuple(children))
 
     def _like_another(self, value: object, labels: list[int], children: list[object]) -> None:
-        """Add what one object refers to, named like those of an object before it, if the same fields are at the same positions."""
-        assert self._values is not None
+        """Add what one object refers to, named like those of an object before it, if the same fields are at the same
+        positions."""
+        assert self._fields_of is not None
         referents = gc.get_referents(value)
-        values = self._values(value)
+        values = self._fields_of(value)
         patterns = self._patterns.setdefault(len(referents), [])
         for pattern in patterns:
             if all(map(is_, pattern.found(referents), pattern.named(values))) and not any(
-                [any(map(is_, values, repeat(referents[at]))) for at in pattern.rest]
+                any(map(is_, values, repeat(referents[at]))) for at in pattern.rest
             ):
                 labels += pattern.labels
                 children += referents
                 return
         first = len(labels)
         self.one(value, labels, children)
-        pattern = _pattern(referents, values, labels[first:])
-        if pattern is not None and len(patterns) < _MOST_PATTERNS:
-            patterns.append(pattern)
+        learned = _pattern(referents, values, labels[first:])
+        if learned is not None and len(patterns) < _MOST_PATTERNS:
+            patterns.append(learned)
 
     def one(self, value: object, labels: list[int], children: list[object]) -> None:
         """Add what one object refers to."""
@@ -180,13 +182,14 @@ class Parts(Reader):
                 children.append(child)
 
     def _attributes(self, value: object, referents: Sequence[object]) -> Iterable[Pair]:
-        """Return the attributes that are kept without a dict; asking for the dict makes one, so ``referents`` come first."""
+        """Return the attributes that are kept without a dict; asking for the dict makes one, so ``referents`` come
+        first."""
         if not referents or self._dict_of is None:
             return []
         attributes = self._dict_of(value)
-        if type(attributes) is not dict or not _VALUES_ARE_INLINE and any(map(is_, referents, repeat(attributes))):
+        if type(attributes) is not dict or (not _VALUES_ARE_INLINE and any(map(is_, referents, repeat(attributes)))):
             return []
-        return zip(self.known.of_keys(attributes), attributes.values())
+        return zip(self.known.of_keys(attributes), attributes.values(), strict=True)
 
 
 class Holders(Parts):
@@ -292,11 +295,10 @@ def parts_of(cls: type, names: Names) -> list[Part]:
     ]
     getters += [(names.attribute(name), slot.__get__) for name, slot in slots_of(cls).items()]
     parts: list[Part] = [functools.partial(_fields, getters)] if getters else []
-    for base in _SEQUENCES:
-        if inherits(cls, base):
-            parts.append(functools.partial(_elements, base.__iter__, number))
+    bases = [base for base in _SEQUENCES if inherits(cls, base)]
+    parts += [functools.partial(_elements, base.__iter__, number) for base in bases]
     if inherits(cls, dict):
-        parts.append(lambda value: zip(names.of_keys(dict.__iter__(value)), dict.values(value)))  # type: ignore[arg-type, call-overload]
+        parts.append(functools.partial(_values, names))
     for base, field in _SUSPENDED:
         if cls is base:
             parts.append(functools.partial(_suspended_locals, base.__dict__[field].__get__, number))
@@ -317,8 +319,16 @@ def owned_of(cls: type, names: Names) -> list[Part]:
     if cls is types.FrameType:
         parts.append(lambda frame: [(_local(number, name), value) for name, value in frame_locals(frame)])  # type: ignore[arg-type]
     if inherits(cls, dict):
-        parts.append(lambda value: [(names.key, key) for key in dict.__iter__(value) if type(key) is str])  # type: ignore[call-overload]
+        parts.append(functools.partial(_text_keys, names))
     return parts
+
+
+def _values(names: Names, value: Any) -> Iterable[Pair]:
+    return zip(names.of_keys(dict.__iter__(value)), dict.values(value), strict=True)
+
+
+def _text_keys(names: Names, value: Any) -> Iterable[Pair]:
+    return [(names.key, key) for key in dict.__iter__(value) if type(key) is str]
 
 
 def _holds(cls: type) -> str:

@@ -1,8 +1,9 @@
-"""Where objects are: addresses made small, and the table from an object's place to its node number; no object is looked into here.
+"""Where objects are: addresses made small, and the table from an object's place to its node number; no object is
+looked into here.
 
-The address space is cut into pages. A page gets an ordinal when an object is first met in it, and keeps it for the life of
-the process, so a place (ordinal and slot) is small, unique, the same in every walk, and not the address. Objects are at
-least 16 bytes long: no two share a slot.
+The address space is cut into pages. A page gets an ordinal when an object is first met in it, and keeps it for the
+life of the process, so a place (ordinal and slot) is small, unique, the same in every walk, and not the address.
+Objects are at least 16 bytes long: no two share a slot.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class _Pages(dict[int, int]):
     """Page number -> its first place; a new page makes room in the table."""
 
     def __init__(self, known: Iterable[int], table: array[int]) -> None:
-        super().__init__((page, ordinal << _SLOT_BITS) for ordinal, page in enumerate(known))
+        super().__init__((page, ordinal << _SLOT_BITS) for ordinal, page in enumerate(known, 1))
         self._table = table
-        for _ in range(len(self)):
+        for _ in range(len(self) + 1):  # no page has the ordinal 0, so that no place is 0
             table.frombytes(_EMPTY_PAGE)
 
     def __missing__(self, page: int) -> int:
@@ -66,7 +67,8 @@ class Places:
     def numbers(self, places: Sequence[int]) -> Sequence[int]:
         """Return the node numbers at ``places``, 0 where there is none yet."""
         if len(places) > 1:
-            return itemgetter(*places)(self.table)
+            found: Sequence[int] = itemgetter(*places)(self.table)
+            return found
         return [self.table[place] for place in places]
 
     def assign(self, places: Iterable[int], first: int, step: int) -> None:
@@ -78,7 +80,8 @@ class Places:
         return [pages[address >> _PAGE_BITS] + (address >> 4 & _SLOTS - 1) for address in map(id, objects)]
 
     def _of_raw(self, objects: tuple[object, ...]) -> Sequence[int]:
-        """Do the same, four times as fast: read the addresses out of the tuple, and shift and add them all at once, as one long number."""
+        """Do the same, four times as fast: read the addresses out of the tuple, and shift and add them all at once,
+        as one long number."""
         length = len(objects)
         if length < 4:
             return self._of_any(objects)

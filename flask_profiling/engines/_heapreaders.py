@@ -1,6 +1,8 @@
-"""How objects of the common classes are read, many at a time: sizes, and what they refer to by name; runs no code of the host.
+"""How objects of the common classes are read, many at a time: sizes, and what they refer to by name; runs no code of
+the host.
 
-Everything goes through C-level descriptors and methods of exact builtin classes, never through an attribute of the object.
+Everything goes through C-level descriptors and methods of exact builtin classes, never through an attribute of the
+object.
 """
 
 from __future__ import annotations
@@ -8,10 +10,11 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain, repeat
 from operator import attrgetter, is_
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ._heapnames import Names, class_name, namespace, plain_keys, type_flags, type_mro
 
@@ -35,8 +38,9 @@ _MOST_MISSES = 8
 class Reading(NamedTuple):
     """What some objects refer to.
 
-    ``counts`` are edges per object, one for all or one each; ``labels`` name the edges and repeat until the children are used up
-    (None: the children are elements, numbered from 0 in each object); ``children`` are the objects referred to, object after object;
+    ``counts`` are edges per object, one for all or one each; ``labels`` name the edges and repeat until the children
+    are used up (None: the children are elements, numbered from 0 in each object); ``children`` are the objects
+    referred to, object after object;
     ``late`` tells that some labels are weak.
     """
 
@@ -50,7 +54,8 @@ Sizes = int | Sequence[int]
 
 
 def find(cls: type, name: str) -> object:
-    """Return what the class or its bases hold under ``name``, unbound, or :data:`MISSING`; compares no keys of the host's making."""
+    """Return what the class or its bases hold under ``name``, unbound, or :data:`MISSING`; compares no keys of the
+    host's making."""
     for base in type_mro(cls):
         members = namespace(base)
         if plain_keys(members):
@@ -74,12 +79,17 @@ def sizer(cls: type) -> tuple[int, Callable[[Sequence[object]], Sizes]]:
         ):
             continue
         if base is object and not _itemsize(cls):
-            size = _basicsize(cls)
-            return ahead, lambda objects: size
-        measure = method
-        return ahead, lambda objects: list(map(measure, objects))  # type: ignore[arg-type]
-    size = _basicsize(cls)
-    return ahead, lambda objects: size
+            break
+        return ahead, partial(_measured, method)
+    return ahead, partial(_constant, _basicsize(cls))
+
+
+def _measured(method: Callable[[object], int], objects: Sequence[object]) -> Sizes:
+    return list(map(method, objects))
+
+
+def _constant(size: int, objects: Sequence[object]) -> Sizes:
+    return size
 
 
 class Reader:
@@ -155,7 +165,7 @@ class Dicts(Reader):
         for mapping in objects:
             labels += [known.key] * len(mapping)
             labels += known.of_keys(mapping)
-        parts = chain.from_iterable(zip(objects, map(dict.values, objects)))
+        parts = chain.from_iterable(zip(objects, map(dict.values, objects), strict=True))
         children = tuple(chain.from_iterable(parts))
         return Reading([2 * length for length in map(len, objects)], labels, children)
 
@@ -187,8 +197,8 @@ class Tuples(Reader):
 class Instances(Reader):
     """Instances of classes written in Python, read in bulk while all of them have the same attributes.
 
-    What the names give is compared with what the collector finds, object by object: what does not fit goes to ``otherwise``. No dict is
-    made for them, except for one sample (in the walking process).
+    What the names give is compared with what the collector finds, object by object: what does not fit goes to
+    ``otherwise``. No dict is made for them, except for one sample (in the walking process).
     """
 
     step = STEP // 4
@@ -221,11 +231,11 @@ class Instances(Reader):
     def _learn(self, sample: object) -> bool:
         """Learn the names of a sample's attributes, in the order in which the collector finds them."""
         referents = list(map(id, gc.get_referents(sample)))
-        attributes = {} if self._dict_of is None else self._dict_of(sample)
+        attributes: dict[Any, object] = {} if self._dict_of is None else self._dict_of(sample)
         if type(attributes) is not dict or not plain_keys(attributes):
             return False
         inherited = [find(self.cls, name) for name in attributes]
-        if any([value is not _MISSING and is_data_descriptor(value) for value in inherited]):
+        if any(value is not _MISSING and is_data_descriptor(value) for value in inherited):
             return False
         values = dict(attributes)
         for name, slot in self._slots.items():
@@ -256,7 +266,9 @@ class Instances(Reader):
     def _by_dict(self, objects: Sequence[object], referents: Sequence[object]) -> Reading | None:
         if self._dict_of is None or self._slots or len(referents) != 2 * len(objects):
             return None
-        if not all(map(is_, referents[1::2], repeat(self.cls))) or not all(map(is_, map(type, referents[::2]), repeat(dict))):
+        if not all(map(is_, referents[1::2], repeat(self.cls))) or not all(
+            map(is_, map(type, referents[::2]), repeat(dict))
+        ):
             return None
         if not all(map(is_, map(self._dict_of, objects), referents[::2])):
             return None
@@ -301,8 +313,9 @@ def is_data_descriptor(value: object) -> bool:
 
 
 def reads_plainly(cls: type) -> bool:
-    """Tell whether reading an attribute of an instance is C code alone: no ``__getattr__``, no ``__getattribute__``, no builtin base."""
+    """Tell whether reading an attribute of an instance is C code alone: no ``__getattr__``, no ``__getattribute__``,
+    no builtin base."""
     bases = type_mro(cls)
-    if not all([type_flags(base) & HEAP_TYPE and plain_keys(namespace(base)) for base in bases[:-1]]):
+    if not all(type_flags(base) & HEAP_TYPE and plain_keys(namespace(base)) for base in bases[:-1]):
         return False
     return find(cls, "__getattr__") is _MISSING and find(cls, "__getattribute__") is find(object, "__getattribute__")

@@ -75,37 +75,37 @@ def running(taken: Live) -> Iterator[types.CodeType]:
 
 def reader_for(cls: type, names: Names) -> Reader:
     """Return the reader of objects whose exact class is ``cls``."""
-    flags = type_flags(cls)
     for base, simple in (*(_FULL if names.full else ()), *_EXACT):
         if cls is base:
             return simple(cls, names)
     for base, titled, word, title in _TITLED:
         if cls is base or (base is types.ModuleType and inherits(cls, base)):
             return titled(cls, names, word, title)
-    if flags & _TYPE_SUBCLASS:
+    if type_flags(cls) & _TYPE_SUBCLASS:
         return Classes(cls, names, "class", class_name)
     if inherits(cls, weakref.ReferenceType):
         return WeakReferences(cls, names)
+    return _reader_by_shape(cls, names)
+
+
+def _reader_by_shape(cls: type, names: Names) -> Reader:
+    flags = type_flags(cls)
     if not flags & HAS_GC:
         return Reader(cls, names)
-    if any([cls is base for base, _ in HOLDERS]):
+    if any(cls is base for base, _ in HOLDERS):
         return Holders(cls, names)
-    parts = Parts(cls, names)
-    if not flags & HEAP_TYPE:
-        return parts
-    if reads_plainly(cls):
-        return Instances(cls, names, parts)
+    if flags & HEAP_TYPE and reads_plainly(cls):
+        return Instances(cls, names, Parts(cls, names))
     if inherits(cls, tuple) and type_mro(cls)[1] is tuple and dict_getter(cls) is None and not slots_of(cls):
         return Tuples(cls, names)
-    return parts
+    return Parts(cls, names)
 
 
 def starts(taken: Live) -> list[Start]:
     """Return the roots: modules, the stacks of threads, constants that everything shares."""
-    modules: dict[object, object] = sys.modules
-    held = [
+    held: list[tuple[Label, object]] = [
         (Label("property", identifier(name, "(module)")), module)
-        for name, module in dict.items(modules)
+        for name, module in dict.items(sys.modules)
         if module is not None
     ]
     return [Start("(modules)", held), Start("(threads)", _stacks(taken)), Start("(constants)", _constants())]

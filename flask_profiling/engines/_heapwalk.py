@@ -1,15 +1,16 @@
-"""The walk over a frozen heap: breadth first from the roots, numbering objects as they are found and handing out rows; opens no file.
+"""The walk over a frozen heap: breadth first from the roots, numbering objects as they are found and handing out
+rows; opens no file.
 
-Objects found together are numbered in groups of one class, and a group is read in bulk when its turn comes: rows and numbers
-are in the same order, every target has a number before the edge is written, and only the groups that wait are kept.
+Objects found together are numbered in groups of one class, and a group is read in bulk when its turn comes: rows and
+numbers are in the same order, every target has a number before the edge is written, and only the groups that wait are
+kept.
 """
 
 from __future__ import annotations
 
-import gc
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, compress, repeat
 from operator import is_, not_
 from typing import BinaryIO, NamedTuple
@@ -19,7 +20,8 @@ from ._heapnames import Labels, Names
 from ._heapplaces import Places
 from ._heapreaders import Reader, Reading
 
-# Edges worked on in one go: large enough that the new objects among them form groups, small enough for the processor's cache.
+# Edges worked on in one go: large enough that the new objects among them form groups, small enough for the
+# processor's cache.
 _BATCH = 16384
 # With so many classes among new objects, one pass that sorts them is cheaper than one pass for each.
 _FEW = 4
@@ -52,8 +54,9 @@ class _Piece(NamedTuple):
 class Walk:
     """One walk; see :class:`flask_profiling.model.heap.HeapWalk`.
 
-    ``starts`` are the roots in the order in which they claim what they reach; ``others`` gives objects that may have been missed, asked when
-    everything else has been read; ``own`` are objects made for the walk, which are left out; ``reader_of`` makes the reader of a class.
+    ``starts`` are the roots in the order in which they claim what they reach; ``others`` gives objects that may have
+    been missed, asked when everything else has been read; ``own`` are objects made for the walk, which are left out;
+    ``reader_of`` makes the reader of a class.
     """
 
     def __init__(
@@ -110,8 +113,7 @@ class Walk:
             if not new:
                 self._hold("(classes)", held)
                 return
-            for cls in new:
-                held.append((Label("property", self._reader(cls).name), cls))
+            held += [(Label("property", self._readers[id(cls)].name), cls) for cls in new]
             self._resolve(tuple(new))
             yield from self._drain()
 
@@ -123,7 +125,7 @@ class Walk:
         numbers: Sequence[int] = ()
         for first in range(0, len(held), _BATCH):
             numbers = [*numbers, *self._resolve(tuple(value for _, value in held[first : first + _BATCH]))]
-        self._roots.append(Root(name, [(label, number) for (label, _), number in zip(held, numbers)]))
+        self._roots.append(Root(name, [(label, number) for (label, _), number in zip(held, numbers, strict=True)]))
         self._edges += len(held)
 
     def roots(self) -> Sequence[Root]:
@@ -135,7 +137,9 @@ class Walk:
         """Return the targets of the weak references; what nothing else holds is shown as held by the last root."""
         targets: list[int] = []
         for first in range(0, len(self._late), _BATCH):
-            targets += [number or self._elsewhere for number in self._places.numbers(self._late[first : first + _BATCH])]
+            targets += [
+                number or self._elsewhere for number in self._places.numbers(self._late[first : first + _BATCH])
+            ]
         return targets
 
     def summary(self) -> HeapSummary:
@@ -145,7 +149,8 @@ class Walk:
         return HeapSummary(nodes, self._edges + len(self._roots), True, classes)
 
     def _drain(self) -> Iterator[Rows]:
-        """Read what waits, in batches of runs: the new objects of a batch are numbered together, so that groups grow large."""
+        """Read what waits, in batches of runs: the new objects of a batch are numbered together, so that groups grow
+        large."""
         while self._queue:
             batch: list[_Piece] = []
             edges = 0
@@ -239,7 +244,7 @@ class Walk:
         if all(numbers):
             return numbers
         new = list(map(not_, numbers))
-        fresh = dict(zip(compress(places, new), compress(children, new)))
+        fresh = dict(zip(compress(places, new), compress(children, new), strict=True))
         self._adopt(list(fresh), list(fresh.values()))
         return self._places.numbers(places)
 
@@ -254,7 +259,7 @@ class Walk:
                 self._enqueue(kind, list(compress(places, chosen)), list(compress(objects, chosen)))
         else:
             groups: dict[int, tuple[list[int], list[object]]] = {address: ([], []) for address in classes}
-            for address, place, value in zip(map(id, kinds), places, objects):
+            for address, place, value in zip(map(id, kinds), places, objects, strict=True):
                 group = groups[address]
                 group[0].append(place)
                 group[1].append(value)

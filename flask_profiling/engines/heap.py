@@ -1,31 +1,31 @@
-"""The heap engine: a snapshot of every Python object, taken in a forked child; the walk itself is in the ``_heap`` modules."""
+"""The heap engine: a snapshot of every Python object, taken in a forked child; the walk itself is in the ``_heap``
+modules."""
 
 from __future__ import annotations
 
 import gc
-import json
 import os
-import secrets
 import sys
 import threading
 from collections.abc import Callable
-from io import BufferedRandom
-from pathlib import Path
 from types import FrameType
 
 from ..errors import Unavailable
 from ..model import Recording
 from ..model.heap import HeapSummary
-from . import EngineOptions, _heapchild, _heapfork, _heapmemory
+from . import EngineOptions, _heapchild, _heapfiles, _heapfork, _heapmemory
 from ._heapnames import class_name
 from ._heaproots import live
 
-_BUFFER = 1 << 20
 # A walk takes two seconds per million objects on a slow core.
 _DEADLINE = 240
-_FULL = "The heap snapshot holds the contents of strings, bytes and numbers: guard it as you guard this process's secrets."
+_FULL = (
+    "The heap snapshot holds the contents of strings, bytes and numbers: guard it as you guard this process's secrets."
+)
 _REDACTED = "The heap snapshot leaves out the contents of strings, bytes and numbers."
 _INSTEAD = "; objects were counted by class instead."
+
+_FORK: Callable[[], int] | None = getattr(os, "fork", None)
 
 # Pages of addresses in which earlier snapshots found objects: they make an object's id the same in every snapshot.
 _known_pages: list[int] = []
@@ -35,15 +35,15 @@ _one_at_a_time = threading.Lock()
 class HeapEngine:
     """Takes one snapshot at stop; see :class:`flask_profiling.engines.Engine`.
 
-    ``fork`` makes the child (None: this platform cannot); ``deadline`` is the longest it may take, in seconds; ``shortage`` tells
-    why there is too little memory, or nothing.
+    ``fork`` makes the child (None: this platform cannot); ``deadline`` is the longest it may take, in seconds;
+    ``shortage`` tells why there is too little memory, or nothing.
     """
 
     def __init__(
         self,
         options: EngineOptions,
         *,
-        fork: Callable[[], int] | None = getattr(os, "fork", None),
+        fork: Callable[[], int] | None = _FORK,
         deadline: int = _DEADLINE,
         shortage: Callable[[], str] = _heapmemory.shortage,
     ) -> None:
@@ -73,7 +73,7 @@ class HeapEngine:
 
     def _snapshot(self, fork: Callable[[], int], caller: FrameType) -> Recording:
         assert self._options.spool is not None and self._options.write_heap is not None
-        with Files(self._options.spool) as files:
+        with _heapfiles.opened(self._options.spool) as files:
             task = _heapchild.Task(
                 files.out,
                 files.scratch,
@@ -83,12 +83,12 @@ class HeapEngine:
                 self._options.heap_values == "full",
                 live(caller, threading.get_ident(), threading._active),  # type: ignore[attr-defined]
                 self._deadline,
-                (files, vars(files)),
+                (files,),
             )
             pid = _heapfork.spawn(lambda mask: _heapchild.run(task, mask), fork)
             code = _heapfork.wait(pid, self._deadline)
-            report = _report(files.report)
-            if code not in (_heapchild.DONE, None) or report is None or "summary" not in report:
+            report = files.told()
+            if code not in (_heapchild.DONE, None) or "summary" not in report:
                 return _counted(_failure(code, report))
             name = f"heap-{os.getpid()}.heapsnapshot"
             files.keep(name)
@@ -101,68 +101,16 @@ class HeapEngine:
         return Recording("heap", HeapSummary.from_json(report["summary"]), (note,), (name,))
 
 
-class Files:
-    """The files of one snapshot, in the spool: nothing stays but the artifact, and that only when it is whole."""
-
-    def __init__(self, spool: Path) -> None:
-        self._spool = spool
-        self._kept = False
-        self._temporary = spool / f".heap-{os.getpid()}-{secrets.token_hex(8)}.tmp"
-
-    def __enter__(self) -> Files:
-        self.out = _create(self._temporary)
-        try:
-            self.scratch = self._nameless("scratch")
-            self.report = self._nameless("report")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def _nameless(self, suffix: str) -> BufferedRandom:
-        path = self._temporary.with_suffix(f".{suffix}")
-        file = _create(path)
-        path.unlink()
-        return file
-
-    def keep(self, name: str) -> None:
-        """Give the artifact its name."""
-        os.rename(self._temporary, self._spool / name)
-        self._kept = True
-
-    def __exit__(self, *details: object) -> None:
-        for file in (self.out, getattr(self, "scratch", None), getattr(self, "report", None)):
-            if file is not None:
-                file.detach().close()
-        if not self._kept:
-            self._temporary.unlink(missing_ok=True)
-
-
-def _create(path: Path) -> BufferedRandom:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-    file = os.fdopen(os.open(path, flags, 0o600), "w+b", buffering=_BUFFER)
-    assert isinstance(file, BufferedRandom)
-    return file
-
-
-def _report(file: BufferedRandom) -> dict[str, object] | None:
-    """Return what the child left, or None if it did not come to its end."""
-    try:
-        report = json.loads(os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0))
-    except ValueError:
-        return None
-    return report if isinstance(report, dict) else None
-
-
-def _failure(code: int | None, report: dict[str, object] | None) -> str:
+def _failure(code: int | None, report: dict[str, object]) -> str:
     reasons = {
         None: "the process that takes it was lost",
         _heapchild.NO_MEMORY: "there was too little memory; stop other workers or raise the limit",
         _heapchild.NO_SPACE: "the disk of the output directory is full; make room",
-        _heapchild.FAILED: f"the walk failed ({(report or {}).get('error', 'for an unknown reason')})",
+        _heapchild.FAILED: f"the walk failed ({report.get('error', 'for an unknown reason')})",
     }
     if code is not None and code < 0:
-        return f"No heap snapshot was written: the process that takes it was ended by signal {-code} (out of memory or out of time)"
+        ended = f"the process that takes it was ended by signal {-code} (out of memory or out of time)"
+        return f"No heap snapshot was written: {ended}"
     return f"No heap snapshot was written: {reasons.get(code, f'the process that takes it ended with code {code}')}"
 
 

@@ -1,7 +1,9 @@
-"""The V8 heap snapshot that Chrome DevTools' Memory panel and memlab read, written as a stream; knows nothing of Python objects.
+"""The V8 heap snapshot that Chrome DevTools' Memory panel and memlab read, written as a stream; knows nothing of
+Python objects.
 
-The reader in DevTools is an order-dependent scanner: ``snapshot``, ``nodes``, ``edges``, and ``strings`` last; only unsigned 32-bit
-integers. Source: ``HeapSnapshotLoader.ts`` and ``HeapSnapshot.ts`` of the DevTools front end, ``heap-snapshot-generator.cc`` of V8.
+The reader in DevTools is an order-dependent scanner: ``snapshot``, ``nodes``, ``edges``, and ``strings`` last; only
+unsigned 32-bit integers. Source: ``HeapSnapshotLoader.ts`` and ``HeapSnapshot.ts`` of the DevTools front end,
+``heap-snapshot-generator.cc`` of V8.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ _ELEMENTS = 4096
 
 
 def node_id(place: int) -> int:
-    """Return the id of the object at ``place``: odd, unique for places below 2**31, the same in every snapshot of one process."""
+    """Return the id of the object at ``place``: odd, unique for places from 1 to below 2**31, the same in every
+    snapshot of one process."""
     turn, rest = divmod(place, _PLACES_PER_DIGIT)
     return 10 * rest + 1 + 2 * turn
 
@@ -48,7 +51,7 @@ def write_heap(walk: Iterable[object], out: BinaryIO) -> None:
     writer.begin()
     handlers = {NodeRows: writer.nodes, EdgeRows: writer.edges, ElementRows: writer.elements}
     for rows in walk:
-        handlers[type(rows)](rows)  # type: ignore[index, operator]
+        handlers[type(rows)](rows)  # type: ignore[operator]
     writer.finish()
 
 
@@ -146,7 +149,7 @@ class _Writer:
         self._out.write(
             "".join(
                 f"\n,{kind},{self._strings[name]},{node_id(place)},{min(size + rows.extra, _LIMIT)},{edges}"
-                for name, place, (size, edges) in zip(rows.names, rows.places, _pairs(rows))
+                for name, place, (size, edges) in zip(rows.names, rows.places, _pairs(rows), strict=True)
             ).encode()
         )
 
@@ -166,7 +169,7 @@ class _Writer:
             self._put("".join([text[: ends[length]] for length in rows.lengths]), rows.targets)
             return
         parts = []
-        for first, length in zip(chain((rows.first,), repeat(0)), rows.lengths):
+        for first, length in zip(chain((rows.first,), repeat(0)), rows.lengths, strict=False):
             parts.extend([f",1,{index},%d" for index in range(first, first + length)])
         self._put("".join(parts), rows.targets)
 
@@ -177,7 +180,7 @@ class _Writer:
     def _late_edges(self, rows: EdgeRows) -> None:
         position = self._edges.tell()
         parts = []
-        for label, target in zip(rows.labels, rows.targets):
+        for label, target in zip(rows.labels, rows.targets, strict=True):
             part = self._templates[label] % target
             position += len(part)
             if target == LATE:
@@ -209,7 +212,9 @@ class _Writer:
 
     def _root_row(self, index: int, root: Root) -> bytes:
         kind = _NODE_KINDS.index("object" if index else "synthetic")
-        row = f"{',' if index else ''}{kind},{self._strings[root.name]},{node_id(_PLACES - 1 - index)},0,{len(root.edges)}"
+        comma = "," if index else ""
+        identity = node_id(_PLACES - 1 - index)
+        row = f"{comma}{kind},{self._strings[root.name]},{identity},0,{len(root.edges)}"
         return row.ljust(_ROOT_ROOM).encode()
 
     def _root_edges(self, roots: Sequence[Root]) -> bytes:
@@ -230,4 +235,4 @@ class _Writer:
 def _pairs(rows: NodeRows) -> Iterable[tuple[int, int]]:
     sizes = repeat(rows.sizes) if isinstance(rows.sizes, int) else rows.sizes
     edges = repeat(rows.edges) if isinstance(rows.edges, int) else rows.edges
-    return islice(zip(sizes, edges), len(rows.places))
+    return islice(zip(sizes, edges, strict=False), len(rows.places))

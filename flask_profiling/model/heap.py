@@ -1,7 +1,8 @@
-"""A walked heap on its way from an engine to a format: rows of nodes and edges in the order they are found, never the whole graph.
+"""A walked heap on its way from an engine to a format: rows of nodes and edges in the order they are found, never the
+whole graph.
 
-Nodes are numbered in the order of their rows, in steps of :data:`STRIDE`: a number is where a node's row begins in a flat table
-of rows with five columns. No object of the host, no file name and no clock lives here.
+Nodes are numbered in the order of their rows, in steps of :data:`STRIDE`: a number is where a node's row begins in a
+flat table of rows with five columns. No object of the host, no file name and no clock lives here.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ LATE = 0
 
 
 class Label(NamedTuple):
-    """What an edge is called: ``kind`` is ``"property"``, ``"element"``, ``"internal"``, ``"context"`` or ``"weak"``; ``name`` is an
-    index for elements and text for the others."""
+    """What an edge is called: ``kind`` is ``"property"``, ``"element"``, ``"internal"``, ``"context"`` or ``"weak"``;
+    ``name`` is an index for elements and text for the others."""
 
     kind: str
     name: str | int
@@ -30,9 +31,9 @@ class Label(NamedTuple):
 class NodeRows(NamedTuple):
     """The next nodes: all of one ``kind`` (``"object"``, ``"string"``, ``"number"``).
 
-    ``names`` is what they are shown as, one for all or one each; ``places`` are numbers below 2**31, one per object and the
-    same in every walk of one process; ``sizes`` are bytes and ``edges`` counts of edges, one for all or one each; ``extra`` is added
-    to every size.
+    ``names`` is what they are shown as, one for all or one each; ``places`` are numbers from 1 to below 2**31, one
+    per object and the same in every walk of one process; ``sizes`` are bytes and ``edges`` counts of edges, one for
+    all or one each; ``extra`` is added to every size.
     """
 
     kind: str
@@ -44,7 +45,8 @@ class NodeRows(NamedTuple):
 
 
 class EdgeRows(NamedTuple):
-    """The next edges: ``labels`` are indexes into the graph's labels and repeat until the ``targets`` (node numbers) are used up.
+    """The next edges: ``labels`` are indexes into the graph's labels and repeat until the ``targets`` (node numbers)
+    are used up.
 
     Where ``late`` is true, a target may be :data:`LATE`: it is told at the end of the walk.
     """
@@ -55,7 +57,8 @@ class EdgeRows(NamedTuple):
 
 
 class ElementRows(NamedTuple):
-    """The next edges, of sequences: ``lengths`` edges each, numbered from ``first`` in the first of them and from 0 in the others."""
+    """The next edges, of sequences: ``lengths`` edges each, numbered from ``first`` in the first of them and from 0
+    in the others."""
 
     first: int
     lengths: Sequence[int]
@@ -75,8 +78,8 @@ class Root(NamedTuple):
 class HeapWalk(Protocol):
     """A heap being walked; iterate once, then ask for the roots and the late targets.
 
-    The roots have the first numbers, in the order of :attr:`root_names`; the first is the root of all. ``scratch`` is an empty private file
-    for what must be written later than it is found.
+    The roots have the first numbers, in the order of :attr:`root_names`; the first is the root of all. ``scratch`` is
+    an empty private file for what must be written later than it is found.
     """
 
     root_names: Sequence[str]
@@ -95,10 +98,11 @@ class HeapWalk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HeapSummary:
-    """What a heap holds, by class: ``classes`` maps a qualified name to (objects, bytes); nodes and edges count the whole graph.
+    """What a heap holds, by class: ``classes`` maps a qualified name to (objects, bytes); nodes and edges count the
+    whole graph.
 
-    ``exact`` is false when the objects were counted while the program ran on, without a walk (then ``edges`` is 0 and only
-    objects that the garbage collector knows are counted).
+    ``exact`` is false when the objects were counted while the program ran on, without a walk (then ``edges`` is 0 and
+    only objects that the garbage collector knows are counted).
     """
 
     nodes: int

@@ -1,10 +1,10 @@
-"""The ``.heapsnapshot`` in the Memory panel of the real DevTools: a planted leak is found there as a person would find it."""
+"""The ``.heapsnapshot`` in the Memory panel of the real DevTools: a planted leak is found there as a person would
+find it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest

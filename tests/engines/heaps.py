@@ -144,7 +144,8 @@ class Snapshot:
         return [node for node, text in enumerate(self.names) if text == name]
 
     def follow(self, node: int, *names: str | int) -> int:
-        """Return the node at the end of a path of edges; dicts of attributes and frames of generators are stepped over."""
+        """Return the node at the end of a path of edges; dicts of attributes and frames of generators are stepped
+        over."""
         for name in names:
             targets = [edge.target for edge in self.edges(node) if edge.name == name and edge.kind != "weak"]
             inner = [edge.target for edge in self.edges(node) if edge.name in ("__dict__", "gi_frame")]

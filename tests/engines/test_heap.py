@@ -84,8 +84,8 @@ def test_two_snapshots_differ_by_exactly_what_was_added_and_removed(tmp_path: Pa
     # a new object may have been made in the very place of one that is gone
     assert len(old - new) <= 1 and len(new - old) == len(old - new) + 4
     shared = {*before.ids} & {*after.ids}
-    names = {number: name for number, name in zip(before.ids, before.names)}
-    kept = [name == names[number] for number, name in zip(after.ids, after.names) if number in shared]
+    names = dict(zip(before.ids, before.names, strict=True))
+    kept = [name == names[number] for number, name in zip(after.ids, after.names, strict=True) if number in shared]
     assert len(shared) > 0.95 * len(before) and sum(kept) > 0.99 * len(kept)
     assert leak_sizes(before) == leak_sizes(after)
 
@@ -103,9 +103,12 @@ def test_sizes_are_those_that_python_tells(tmp_path: Path) -> None:
         class Table(dict): pass
         class Lies:
             def __sizeof__(self): return 10**12
-        KEEP = {"list": [1, 2, 3], "text": "x" * 1000, "wide": "\\u4e2d" * 99, "tuple": (1, 2), "dict": dict.fromkeys(range(99)),
-                "big": 10**100, "bytes": b"y" * 77, "set": {1, 2, 3}, "float": 1.5, "plain": Plain(), "slots": Slots(),
-                "words": Words([1, 2]), "table": Table(a=1), "function": snapshot, "code": snapshot.__code__, "range": range(9)}
+        KEEP = {
+            "list": [1, 2, 3], "text": "x" * 1000, "wide": "\\u4e2d" * 99, "tuple": (1, 2),
+            "dict": dict.fromkeys(range(99)), "big": 10**100, "bytes": b"y" * 77, "set": {1, 2, 3}, "float": 1.5, "plain": Plain(), "slots": Slots(),
+            "words": Words([1, 2]), "table": Table(a=1), "function": snapshot, "code": snapshot.__code__,
+            "range": range(9),
+        }
         LIES = Lies()
         say({name: sys.getsizeof(value) for name, value in KEEP.items()})
         import gc
@@ -119,7 +122,7 @@ def test_sizes_are_those_that_python_tells(tmp_path: Path) -> None:
     values = [edge.target for edge in taken.edges(keep) if edge.name != "(key)"]
     told = answers[0]
     assert isinstance(told, dict)
-    assert dict(zip(told, (taken.sizes[node] for node in values))) == told
+    assert dict(zip(told, [taken.sizes[node] for node in values], strict=True)) == told
     assert taken.sizes[taken.only("__main__.Lies")] < 1000
 
 

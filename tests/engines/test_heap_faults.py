@@ -243,7 +243,8 @@ except ChildProcessError:
 
 
 def test_the_child_is_quiet(tmp_path: Path) -> None:
-    """No handler, hook, buffer, thread or exit function of the host comes to life in it, and no connection stays open."""
+    """No handler, hook, buffer, thread or exit function of the host comes to life in it, and no connection stays
+    open."""
     answers = run(
         """
 import atexit, signal, socket, threading, time
@@ -261,7 +262,8 @@ def hook(frame, event, argument):
 hooked = []
 buffered = open(SPOOL.parent / "buffered", "w"); buffered.write("once")
 def write(heap, out):
-    open_now = {os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    open_now = {os.readlink(link) for link in links if os.path.exists(link)}
     assert not any("socket" in name or "pipe" in name for name in open_now), open_now
     assert len(threading._active) == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     before = len(hooked)
@@ -281,7 +283,13 @@ os.close(reader); os.close(writer)
 """,
         tmp_path / "spool",
     )
-    assert answers == [True, ["The heap snapshot leaves out the contents of strings, bytes and numbers."], "once", False, True]
+    assert answers == [
+        True,
+        ["The heap snapshot leaves out the contents of strings, bytes and numbers."],
+        "once",
+        False,
+        True,
+    ]
 
 
 def test_snapshots_leave_no_descriptor_and_no_thread_behind(tmp_path: Path) -> None:
@@ -349,7 +357,9 @@ def test_the_mask_of_signals_is_given_back_to_both() -> None:
 def machine(root: Path, *, resident: int, available: int, limit: str = "max", used: int = 0) -> Path:
     """Build the files under /proc and /sys that tell of memory; sizes in MiB."""
     (root / "proc/self").mkdir(parents=True)
-    (root / "proc/self/status").write_text(f"Name:\tpython\nVmSize:\t{resident * 2048} kB\nVmRSS:\t{resident * 1024} kB\n")
+    (root / "proc/self/status").write_text(
+        f"Name:\tpython\nVmSize:\t{resident * 2048} kB\nVmRSS:\t{resident * 1024} kB\n"
+    )
     (root / "proc/meminfo").write_text(f"MemTotal: 99999999 kB\nMemAvailable: {available * 1024} kB\n")
     (root / "sys/fs/cgroup").mkdir(parents=True)
     (root / "sys/fs/cgroup/memory.max").write_text(f"{limit}\n")

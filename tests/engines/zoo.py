@@ -1,4 +1,5 @@
-"""Hostile objects: every hook that Python offers them counts its calls, most of them raise; a heap walk must leave all at zero."""
+"""Hostile objects: every hook that Python offers them counts its calls, most of them raise; a heap walk must leave
+all at zero."""
 
 from __future__ import annotations
 
@@ -10,15 +11,89 @@ from collections.abc import Callable
 
 calls: list[str] = []
 # The owner of the process may look at its zoo; only then are calls allowed.
-_HOOKS = """
-__abs__ __add__ __aenter__ __aexit__ __aiter__ __and__ __anext__ __await__ __bool__ __bytes__ __call__ __ceil__ __complex__
-__contains__ __copy__ __deepcopy__ __del__ __delattr__ __delitem__ __dir__ __divmod__ __enter__ __eq__ __exit__ __float__ __floor__
-__floordiv__ __format__ __fspath__ __ge__ __getattr__ __getattribute__ __getitem__ __getnewargs__ __getstate__ __gt__
-__hash__ __index__ __instancecheck__ __int__ __invert__ __iter__ __le__ __len__ __length_hint__ __lshift__ __lt__
-__matmul__ __missing__ __mod__ __mul__ __ne__ __neg__ __next__ __or__ __pos__ __pow__ __reduce__ __reduce_ex__ __repr__
-__reversed__ __round__ __rshift__ __setattr__ __setitem__ __sizeof__ __str__ __sub__ __subclasscheck__ __subclasses__ __truediv__
-__trunc__ __xor__ __buffer__ __prepare__ mro keys values items get copy
-""".split()
+_HOOKS = [
+    "__abs__",
+    "__add__",
+    "__aenter__",
+    "__aexit__",
+    "__aiter__",
+    "__and__",
+    "__anext__",
+    "__await__",
+    "__bool__",
+    "__bytes__",
+    "__call__",
+    "__ceil__",
+    "__complex__",
+    "__contains__",
+    "__copy__",
+    "__deepcopy__",
+    "__del__",
+    "__delattr__",
+    "__delitem__",
+    "__dir__",
+    "__divmod__",
+    "__enter__",
+    "__eq__",
+    "__exit__",
+    "__float__",
+    "__floor__",
+    "__floordiv__",
+    "__format__",
+    "__fspath__",
+    "__ge__",
+    "__getattr__",
+    "__getattribute__",
+    "__getitem__",
+    "__getnewargs__",
+    "__getstate__",
+    "__gt__",
+    "__hash__",
+    "__index__",
+    "__instancecheck__",
+    "__int__",
+    "__invert__",
+    "__iter__",
+    "__le__",
+    "__len__",
+    "__length_hint__",
+    "__lshift__",
+    "__lt__",
+    "__matmul__",
+    "__missing__",
+    "__mod__",
+    "__mul__",
+    "__ne__",
+    "__neg__",
+    "__next__",
+    "__or__",
+    "__pos__",
+    "__pow__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__repr__",
+    "__reversed__",
+    "__round__",
+    "__rshift__",
+    "__setattr__",
+    "__setitem__",
+    "__sizeof__",
+    "__str__",
+    "__sub__",
+    "__subclasscheck__",
+    "__subclasses__",
+    "__truediv__",
+    "__trunc__",
+    "__xor__",
+    "__buffer__",
+    "__prepare__",
+    "mro",
+    "keys",
+    "values",
+    "items",
+    "get",
+    "copy",
+]
 
 
 class Hostile(Exception):
@@ -154,8 +229,25 @@ def instances() -> list[object]:
     object.__setattr__(slot_value, "left", [1])
     object.__setattr__(slot_value, "right", [2])
     found.append(slot_value)
-    for base in (list, dict, tuple, set, frozenset, str, bytes, bytearray, int, float, deque, OrderedDict, defaultdict, Exception):
-        cls = make(f"Hostile{base.__name__}", (base,), "__setattr__", "__del__", "__setitem__", "__getattribute__", "__hash__")
+    for base in (
+        list,
+        dict,
+        tuple,
+        set,
+        frozenset,
+        str,
+        bytes,
+        bytearray,
+        int,
+        float,
+        deque,
+        OrderedDict,
+        defaultdict,
+        Exception,
+    ):
+        cls = make(
+            f"Hostile{base.__name__}", (base,), "__setattr__", "__del__", "__setitem__", "__getattribute__", "__hash__"
+        )
         found.append(base.__new__(cls))
     found += [_descriptors(), _odd_names(), _odd_dict(), _of_hostile_class(), _weak(plain), _module(), _lazy()]
     return found
@@ -205,7 +297,11 @@ def _of_hostile_class() -> object:
 def _weak(cls: type) -> object:
     target = object.__new__(cls)
     proxy = weakref.proxy(target, hook("weak callback"))
-    subclass = type("Reference", (weakref.ref,), {"__call__": hook("weak call"), "__eq__": hook("weak eq"), "__hash__": hook("weak hash")})
+    subclass = type(
+        "Reference",
+        (weakref.ref,),
+        {"__call__": hook("weak call"), "__eq__": hook("weak eq"), "__hash__": hook("weak hash")},
+    )
     return [target, proxy, weakref.ref.__new__(subclass, target)]
 
 
