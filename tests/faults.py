@@ -27,6 +27,8 @@ FALLIBLE = frozenset(
         "close",
         "read",
         "write",
+        "pread",
+        "pwrite",
         "fsync",
         "fstat",
         "fchmod",

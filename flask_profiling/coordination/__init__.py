@@ -116,6 +116,9 @@ class Coordinator(Protocol):
     def orphans(self) -> tuple[Order, ...]:
         """Return withdrawn orders whose collector died, and take over their collecting."""
 
+    def release(self, order: Order) -> None:
+        """Leave the collecting of a withdrawn order, at which this worker failed, to whoever comes next."""
+
     def finish(self, order: Order) -> None:
         """Remove the parts of a session that was collected."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import suppress
 
 from ..errors import DamagedData
 from ..model import WorkerId
@@ -40,6 +41,13 @@ def try_lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def unlock(descriptor: int) -> None:
+    """Unlock an open file: closing alone would not, where the host forked while it was locked."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def worker_of(key: str) -> WorkerId | None:

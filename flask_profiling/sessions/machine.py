@@ -217,7 +217,7 @@ class Sessions:
             self._expire(live)
         if check_orphans:
             for order in self._coordinator.orphans():
-                self._collect(order, None)
+                self._quietly(self._collect, order, None)
             self._store.sweep()
 
     def _expire(self, live: Live) -> None:
@@ -342,11 +342,16 @@ class Sessions:
 
     def _collect(self, order: Order, own: Part | None) -> Stopped:
         session_id = order.session.id
-        self._wait_for_parts(session_id)
-        parts = list(self._coordinator.parts(session_id))
+        try:
+            self._wait_for_parts(session_id)
+            parts = list(self._coordinator.parts(session_id))
+            participants = self._coordinator.participants(session_id)
+        except BaseException:
+            self._coordinator.release(order)
+            raise
         if own is not None and all(part.worker != own.worker for part in parts):
             parts.append(own)
-        recording = merged(order.session, parts, self._coordinator.participants(session_id), self._world.environment())
+        recording = merged(order.session, parts, participants, self._world.environment())
         try:
             return write_artifacts(
                 recording,

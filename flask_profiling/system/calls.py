@@ -39,6 +39,12 @@ class System(Protocol):
     def write(self, fd: int, data: ReadableBuffer, /) -> int:
         """As :func:`os.write`."""
 
+    def pread(self, fd: int, length: int, offset: int, /) -> bytes:
+        """As :func:`os.pread`; asked only of files that processes share."""
+
+    def pwrite(self, fd: int, data: ReadableBuffer, offset: int, /) -> int:
+        """As :func:`os.pwrite`; asked only of files that processes share."""
+
     def fsync(self, fd: int, /) -> None:
         """As :func:`os.fsync`."""
 

@@ -32,8 +32,9 @@ class PrivateDirectory:
     """A directory of our own (0700) at or under a configured root, with whole files (0600) in it.
 
     ``below`` are the names of directories under ``root``, all ours; ``shown`` is what people are told instead of the
-    root's path (where it is None: as given, an absolute one by its last name alone). Each method opens the way from the root anew. Names must be plain (no
-    separator, not ``..``), else ValueError. What the operating system refuses is raised as StorageFailed or DiskFull.
+    root's path (where it is None: as given, an absolute one by its last name alone). Each method opens the way from the
+    root anew. Names must be plain (no separator, not ``..``), else ValueError. What the operating system refuses is
+    raised as StorageFailed or DiskFull.
     """
 
     def __init__(self, root: Path, *below: str, shown: str | None = None, system: System = os) -> None:
@@ -120,6 +121,17 @@ class PrivateDirectory:
         """
         with self._failures(f"could not give {name}"):
             return self._descriptor(name, CHANGE | os.O_CREAT, make=True)
+
+    def status(self, name: str) -> os.stat_result | None:
+        """Return the status of a name (of a link, its own), or None where it is missing.
+
+        One call, by the path: cheap, and no word about who owns the way there.
+        """
+        with self._failures(f"could not give {name}"):
+            try:
+                return self.system.stat(str(self.path / plain(name)), follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def unlink(self, name: str) -> bool:
         """Remove a file (of a link, the link itself); returns whether it was there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from flask_profiling.model import CallGraph, CallGraphs, Cost, Function, Recordi
 from flask_profiling.processes import process_started
 from flask_profiling.sessions import Sessions, World
 from flask_profiling.store import Store
+from flask_profiling.system import System
 
 CPU = SessionOptions(cpu="cprofile", heap=False, allocations=0, seconds=60.0)
 _ids = itertools.count()
@@ -102,6 +104,7 @@ def machine(
     engine: Callable[[], CountingEngine] = CountingEngine,
     auto_generate: bool = False,
     cleanup_on_exit: bool = False,
+    system: System = os,
 ) -> Machine:
     """Make a worker whose watcher does not run: tests call ``sessions._tick`` where it would look.
 
@@ -119,8 +122,8 @@ def machine(
 
     types = {name: (format.prefix, format.suffix) for name, format in FORMATS.items()}
     sessions = Sessions(
-        coordinator=FileCoordinator(output, sleep=time.sleep, monotonic=time.monotonic),
-        store=Store(output, types=types, max_sessions=20, max_bytes=1 << 30),
+        coordinator=FileCoordinator(output, sleep=time.sleep, monotonic=time.monotonic, system=system),
+        store=Store(output, types=types, max_sessions=20, max_bytes=1 << 30, system=system),
         world=World(
             worker=lambda: worker,
             new_id=lambda: f"prof-test-{next(_ids):04}",
