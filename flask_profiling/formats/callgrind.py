@@ -24,7 +24,7 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
     total = sum(map(_cost, graph.functions.values()))
     head += ["positions: line", "event: ns : Nanoseconds", "events: ns", f"summary: {total}", ""]
     out.write("\n".join(head).encode() + b"\n")
-    out.writelines(record.encode() for record in _records(graph))
+    out.writelines(record.encode() for record in _records(graph, is_counted=tree is None or counts_calls(tree)))
     out.write(f"totals: {total}\n".encode())
 
 
