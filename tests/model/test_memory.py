@@ -1,0 +1,109 @@
+"""Allocations and growth as data: they merge without losing a byte, stay bounded, and damage is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_profiling.errors import DamagedData
+from flask_profiling.model import Allocations, Amount, Frame, Growth
+
+frames = st.builds(Frame, st.text(max_size=5), st.integers(0, 99), st.text(max_size=5))
+numbers = st.integers(0, 10**12)
+changes = st.integers(-(10**12), 10**12)
+amounts = st.builds(Amount, numbers, numbers, changes, changes)
+stacks = st.lists(frames, max_size=4).map(tuple)
+allocations = st.builds(
+    Allocations, st.integers(0, 100), st.booleans(), st.dictionaries(stacks, amounts, max_size=9), amounts, numbers
+)
+counts = st.tuples(numbers, numbers)
+growths = st.builds(Growth, st.dictionaries(st.text(max_size=9), counts, max_size=9), counts, numbers)
+
+
+@given(allocations)
+def test_allocations_come_back_from_json(data: Allocations) -> None:
+    assert Allocations.from_json(json.loads(json.dumps(data.to_json()))) == data
+
+
+@given(growths)
+def test_growth_comes_back_from_json(data: Growth) -> None:
+    assert Growth.from_json(json.loads(json.dumps(data.to_json()))) == data
+
+
+@given(allocations, allocations)
+def test_merging_adds_up_and_order_does_not_matter(one: Allocations, other: Allocations) -> None:
+    merged = one.merged_with(other)
+    assert merged == other.merged_with(one)
+    assert merged.total == one.total + other.total
+    assert merged.from_nothing is (one.from_nothing and other.from_nothing)
+
+
+@given(growths, growths)
+def test_merged_growth_adds_up(one: Growth, other: Growth) -> None:
+    merged = one.merged_with(other)
+    assert merged == other.merged_with(one)
+    assert merged.total == (one.total[0] + other.total[0], one.total[1] + other.total[1])
+
+
+@given(allocations, st.integers(0, 5))
+def test_what_is_cut_is_the_smallest_and_the_total_stays(data: Allocations, most: int) -> None:
+    cut = data.bounded(most)
+    assert cut.total == data.total
+    assert len(cut.sites) == min(most, len(data.sites))
+    assert cut.rest_sites - data.rest_sites == len(data.sites) - len(cut.sites)
+    kept = [max(amount.size, abs(amount.size_growth)) for amount in cut.sites.values()]
+    gone = [max(a.size, abs(a.size_growth)) for stack, a in data.sites.items() if stack not in cut.sites]
+    assert not kept or not gone or min(kept) >= max(gone)
+
+
+@given(growths, st.integers(0, 5))
+def test_what_is_cut_of_growth_changed_least_and_the_total_stays(data: Growth, most: int) -> None:
+    cut = data.bounded(most)
+    assert cut.total == data.total
+    assert cut.rest_classes - data.rest_classes == len(data.classes) - len(cut.classes)
+
+
+def test_lines_add_up_over_the_stacks_that_lead_to_them() -> None:
+    line = Frame("/a.py", 3, "f")
+    callers = [Frame("/b.py", number, "g") for number in range(2)]
+    sites = {(caller, line): Amount(10, 1, 5, 1) for caller in callers} | {(callers[0],): Amount(99, 1, 99, 1)}
+    found = Allocations(2, False, sites).by_line()
+    assert list(found.items()) == [(callers[0], Amount(99, 1, 99, 1)), (line, Amount(20, 2, 10, 2))]
+
+
+def test_the_classes_that_grew_most_come_first() -> None:
+    found = Growth({"a": (1, 3), "b": (5, 4), "c": (0, 9), "d": (2, 2)})
+    assert found.grown() == [("c", 0, 9), ("a", 1, 3)]
+
+
+GOOD = Allocations(1, True, {(Frame("/a.py", 1, "f"),): Amount(1, 1, 1, 1)}).to_json()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"places": [["/a.py", 1]]},
+        {"places": []},
+        {"places": [["/a.py", "1", "f"]]},
+        {"sites": [[[0], [-1, 1, 1, 1]]]},
+        {"sites": [[[-1], [1, 1, 1, 1]]]},
+        {"sites": [[[0], [1, 1, 1]]]},
+        {"rest": None},
+        {"frames": True},
+        {"fromNothing": 1},
+        {"restSites": -1},
+    ],
+)
+def test_damage_is_told(damage: dict[str, Any]) -> None:
+    with pytest.raises(DamagedData):
+        Allocations.from_json({**GOOD, **damage})
+
+
+@pytest.mark.parametrize("damage", [{"classes": [["a", 1]]}, {"classes": [["a", -1, 2]]}, {"rest": [1]}])
+def test_damaged_growth_is_told(damage: dict[str, Any]) -> None:
+    with pytest.raises(DamagedData):
+        Growth.from_json({**Growth({}).to_json(), **damage})
