@@ -15,7 +15,8 @@ import_or_skip("playwright")
 
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
-from tests.browser.live import attach, chromium, free_port, inspected, listed, rows  # noqa: E402
+from tests.browser.devtools import Activity, all_activities, open_tab, rows  # noqa: E402
+from tests.browser.live import attach, browser_that_discovers, free_port, inspected, listed  # noqa: E402
 
 pytestmark = [
     requires("chromium", "playwright", "websockets", "gunicorn"),
@@ -32,7 +33,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Br
     port = free_port()
     with ExitStack() as stack:
         server = stack.enter_context(inspected(directory, port, workers=2))
-        browser = stack.enter_context(chromium(directory, discover=port))
+        browser = stack.enter_context(browser_that_discovers(directory, port))
         yield server, browser, listed(port)[0]["devtoolsFrontendUrl"]
 
 
@@ -66,21 +67,10 @@ def stop(page: Page) -> None:
     page.get_by_role("tab", name="Bottom-up").wait_for(timeout=30_000)
 
 
-def table(page: Page, tab: str) -> dict[str, tuple[float, float]]:
-    """Return self and total time in per cent by the name of the function, of one tab of the Performance panel."""
-    page.get_by_role("tab", name=tab).click()
-    wait_for(lambda: len(rows(page)) > 3, f"the rows of {tab}")
-    return {
-        cells[2].splitlines()[0]: (percent(cells[0]), percent(cells[1]))
-        for cells in rows(page)
-        if len(cells) > 2 and "%" in cells[0]
-    }
-
-
-def percent(cell: str) -> float:
-    found = re.search(r"([\d.]+)\s*%", cell)
-    assert found is not None, cell
-    return float(found[1])
+def table(page: Page, tab: str) -> dict[str, Activity]:
+    """Return every row of one tab of the Performance panel, by the name of the function."""
+    open_tab(page, tab)
+    return {activity.name: activity for activity in all_activities(page)}
 
 
 def test_chrome_inspect_lists_every_worker(stage: tuple[Server, Browser, str]) -> None:
@@ -100,10 +90,10 @@ def test_a_recording_names_the_hot_function_under_busy_threads(server: Server, o
     assert server.status()["active"] is True
     stop(page)
     shares = table(page, "Bottom-up")
-    (busiest,) = [name for name in shares if shares[name][0] == max(share for share, _ in shares.values())]
-    assert busiest in ("spin", "(idle)")
-    assert shares["spin"][0] > 10 * shares["hot"][0]
-    hot, mild = shares["hot"][1], shares["mild"][1]
+    own = {name: activity.self_time for name, activity in shares.items() if name != "(idle)"}
+    assert max(own, key=own.__getitem__) == "spin"
+    assert own["spin"] > 10 * own["hot"]
+    hot, mild = shares["hot"].total_time, shares["mild"].total_time
     assert 0.6 < hot / (hot + mild) < 0.9  # three quarters, were there no other threads
     first_level = [name for name in table(page, "Call tree") if name.startswith("worker ")]
     assert len(first_level) >= 2
