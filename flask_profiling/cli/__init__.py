@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "reports": "flask_profiling.cli.session:reports",
     "clean": "flask_profiling.cli.session:clean",
     "load-test": "flask_profiling.cli.loadtest:load_test",
+    "k6": "flask_profiling.cli.k6:k6",
     "report": "flask_profiling.cli.report:report",
     "view": "flask_profiling.cli.view:view",
     "export": "flask_profiling.cli.export:export",

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import click
-from flask.cli import ScriptInfo
 
-from .. import archive
-from ..errors import BadRequest, ProfilingError
+from ..errors import BadRequest
 from ..loadtest import (
     Address,
     Condition,
@@ -25,15 +19,14 @@ from ..loadtest import (
     Plan,
     Scenario,
     from_paths,
-    hottest,
     parse_condition,
     parse_scenario,
 )
-from .appserver import here, serving
 from .client import Target
 from .failure import INTERRUPTED, USAGE, Failure
 from .loadtest_report import show
-from .options import Server, server, server_is_named, server_options, span, wants_json
+from .options import Server, server, server_options, span, wants_json
+from .profiled import artifacts_of, ended_by_signals, hot_routes, served, stop_session
 from .render import live_line, plain, progress, say_json, show_failure
 
 _VISITORS, _VISITORS_WITH_RATE, _SECONDS = 4, 32, 10.0
@@ -55,8 +48,7 @@ class Profiled:
     @property
     def artifacts(self) -> list[str]:
         """The files as the server named them."""
-        paths = self.stopped.get("artifacts")
-        return [plain(path) for path in paths] if isinstance(paths, list) else []
+        return artifacts_of(self.stopped)
 
 
 @click.command("load-test", short_help="Profile the app under load, and show what it cost.")
@@ -94,7 +86,7 @@ def load_test(ctx: click.Context, /, **given: object) -> None:
     scenario, plan, conditions = _wanted(given)
     options = {name: given[name] for name in ("cpu", "heap") if given[name] is not None}
     remote = server(ctx)
-    with _ended_by_signals(), _target(ctx, remote, allow_remote=bool(given["allow_remote"])) as target:
+    with ended_by_signals(), served(ctx, remote, allow_remote=bool(given["allow_remote"])) as target:
         if given["warm_up"]:
             _warm_up(target, scenario, plan, remote.seconds)
         profiled = _profile(Server(target, remote.token, remote.seconds), scenario, plan, options)
@@ -139,46 +131,6 @@ def _scenario(path: Path) -> Scenario:
         raise BadRequest(f"the scenario {path} cannot be read ({error.strerror}); check --scenario") from None
 
 
-@contextlib.contextmanager
-def _target(ctx: click.Context, remote: Server, *, allow_remote: bool) -> Iterator[Target]:
-    """Give the server that was named, or serve the app until the block ends."""
-    if not server_is_named(ctx):
-        given_prefix = None if remote.target.prefix == Target.parse("localhost").prefix else remote.target.prefix
-        with serving(ctx.ensure_object(ScriptInfo), given_prefix) as target:
-            yield target
-        return
-    if not allow_remote and not _is_loopback(remote.target.host):
-        raise Failure(
-            f"{remote.target.origin} is not this machine; load on somebody else's server needs --allow-remote",
-            code="remote",
-            exit_status=USAGE,
-        )
-    yield remote.target
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: the session is stopped before."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _warm_up(target: Target, scenario: Scenario, plan: Plan, seconds: float) -> None:
     """Ask for every step from several visitors, so that each worker has probably done what it does once."""
     visitors = min(plan.concurrency, _VISITORS)
@@ -206,15 +158,10 @@ def _profile(remote: Server, scenario: Scenario, plan: Plan, options: Mapping[st
         interrupted = True
     finally:
         load.stop()
-        try:
-            stopped = remote.ask(
-                "POST", "/stop", fields=("sessionId", "artifacts"), doing="Stopping the session, writing its files"
-            )
-        except Failure as failure:
-            trouble = f"the session could not be stopped: {failure.message}"
+        stopped, trouble = stop_session(remote)
     session_id = plain(started["sessionId"])
     profiled = Profiled(load.outcome(), session_id, stopped, trouble, interrupted, [])
-    routes, more_trouble = _routes(profiled.artifacts)
+    routes, more_trouble = hot_routes(profiled.artifacts)
     return Profiled(profiled.outcome, session_id, stopped, trouble or more_trouble, interrupted, routes)
 
 
@@ -229,19 +176,6 @@ def _watch(load: Load, plan: Plan, seconds: float) -> None:
             draw(f"{elapsed:.0f}{of} s  {requests}{left} requests  {rate:.0f}/s  {errors} errors")
             if plan.duration is not None and elapsed > plan.duration + seconds:
                 return
-
-
-def _routes(artifacts: list[str]) -> tuple[list[HotRoute], str]:
-    """Read the hottest functions from the stored recording, where it lies on this machine."""
-    files = [path for path in here(artifacts) if path.name.startswith("recording-")]
-    if not files:
-        return [], ""
-    try:
-        recording = archive.load_file(files[0])
-    except ProfilingError as error:
-        return [], error.message
-    graphs = archive.calls(recording)
-    return ([] if graphs is None else hottest(graphs, recording.requests)), ""
 
 
 def _judged(profiled: Profiled, broken: list[str]) -> Failure | None:

@@ -28,11 +28,16 @@ def show(outcome: Outcome, routes: Sequence[HotRoute], artifacts: Sequence[str])
     if outcome.scheduled is not None:
         _show_schedule(outcome, outcome.scheduled)
     for route in routes:
-        _show_route(route)
+        show_route(route)
+    show_files(artifacts)
+
+
+def show_files(artifacts: Sequence[str]) -> None:
+    """Print where the artifacts are."""
     if artifacts:
         say("\nFiles:")
-        for path in artifacts:
-            say(f"  {path}")
+    for path in artifacts:
+        say(f"  {path}")
 
 
 def _totals(outcome: Outcome) -> str:
@@ -61,7 +66,8 @@ def _show_schedule(outcome: Outcome, scheduled: int) -> None:
                      "its waiting is in them; raise --concurrency if the visitors were too few."))  # fmt: skip
 
 
-def _show_route(route: HotRoute) -> None:
+def show_route(route: HotRoute) -> None:
+    """Print a route and its hottest functions."""
     times = route.times
     mean = f", mean {_time(times.wall_time / times.requests)}" if times.requests else ""
     say()

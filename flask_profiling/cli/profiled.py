@@ -1,0 +1,91 @@
+"""Commands that put load on the app while a session runs: the server, the session around the load, what it found."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import signal
+from collections.abc import Iterator, Mapping
+from types import FrameType
+
+import click
+from flask.cli import ScriptInfo
+
+from .. import archive
+from ..errors import ProfilingError
+from ..loadtest import HotRoute, hottest
+from .appserver import here, serving
+from .client import Target
+from .failure import USAGE, Failure
+from .options import Server, server_is_named
+from .render import plain
+
+
+@contextlib.contextmanager
+def served(ctx: click.Context, remote: Server, *, allow_remote: bool) -> Iterator[Target]:
+    """Give the server that was named, or serve the app until the block ends."""
+    if not server_is_named(ctx):
+        given_prefix = None if remote.target.prefix == Target.parse("localhost").prefix else remote.target.prefix
+        with serving(ctx.ensure_object(ScriptInfo), given_prefix) as target:
+            yield target
+        return
+    if not allow_remote and not _is_loopback(remote.target.host):
+        raise Failure(
+            f"{remote.target.origin} is not this machine; load on somebody else's server needs --allow-remote",
+            code="remote",
+            exit_status=USAGE,
+        )
+    yield remote.target
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: the session is stopped before."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_session(remote: Server) -> tuple[Mapping[str, object], str]:
+    """Stop the session; returns the server's answer, or an empty one and why there is none."""
+    try:
+        answer = remote.ask(
+            "POST", "/stop", fields=("sessionId", "artifacts"), doing="Stopping the session, writing its files"
+        )
+    except Failure as failure:
+        return {}, f"the session could not be stopped: {failure.message}"
+    return answer, ""
+
+
+def artifacts_of(stopped: Mapping[str, object]) -> list[str]:
+    """Return the files that a stop answered, as the server named them."""
+    paths = stopped.get("artifacts")
+    return [plain(path) for path in paths] if isinstance(paths, list) else []
+
+
+def hot_routes(artifacts: list[str]) -> tuple[list[HotRoute], str]:
+    """Read the hottest functions from the stored recording, where it lies on this machine."""
+    files = [path for path in here(artifacts) if path.name.startswith("recording-")]
+    if not files:
+        return [], ""
+    try:
+        recording = archive.load_file(files[0])
+    except ProfilingError as error:
+        return [], error.message
+    graphs = archive.calls(recording)
+    return ([] if graphs is None else hottest(graphs, recording.requests)), ""
