@@ -12,11 +12,23 @@ from ..errors import EngineBusy
 from ._appcode import is_own_code
 from ._recorder import Recorder
 
-if sys.version_info >= (3, 12):
-    from sys import monitoring
+if sys.version_info < (3, 12):
+    raise ImportError("sys.monitoring is new in Python 3.12")
 
-    _EVENTS = monitoring.events
-    _DISABLE = monitoring.DISABLE
+monitoring = sys.monitoring
+
+
+_EVENTS = monitoring.events
+_DISABLE = monitoring.DISABLE
+_CALLBACK_EVENTS = (
+    _EVENTS.PY_START,
+    _EVENTS.PY_RESUME,
+    _EVENTS.PY_THROW,
+    _EVENTS.PY_RETURN,
+    _EVENTS.PY_YIELD,
+    _EVENTS.PY_UNWIND,
+    _EVENTS.CALL,
+)
 
 # Ids 0 to 2 and 5 have names in the documentation of sys.monitoring, and belong to other kinds of tools.
 _TOOL_IDS = (3, 4)
@@ -103,7 +115,7 @@ class MonitoringHooks:
             monitoring.set_events(tool, 0)
             for code in list(codes.values()):
                 monitoring.set_local_events(tool, code, 0)
-            for event in (*_CALLBACK_EVENTS,):
+            for event in _CALLBACK_EVENTS:
                 monitoring.register_callback(tool, event, None)
             monitoring.free_tool_id(tool)
         self._tool = self._entry_tool = None
@@ -198,18 +210,6 @@ class MonitoringHooks:
         recorder: Recorder | None = getattr(self._current, "recorder", None)
         if recorder is not None:
             recorder.pop(code)
-
-
-if sys.version_info >= (3, 12):
-    _CALLBACK_EVENTS = (
-        _EVENTS.PY_START,
-        _EVENTS.PY_RESUME,
-        _EVENTS.PY_THROW,
-        _EVENTS.PY_RETURN,
-        _EVENTS.PY_YIELD,
-        _EVENTS.PY_UNWIND,
-        _EVENTS.CALL,
-    )
 
 
 def _targets(function: Any, kind: type) -> list[CodeType]:
