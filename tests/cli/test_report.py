@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 from pathlib import Path
 
 from tests.cli.archives import OLDER, SESSION, archive, graphs, shop
@@ -45,9 +44,7 @@ def test_stdout_cannot_be_opened(run: Run, tmp_path: Path) -> None:
 def browser(tmp_path: Path, *, fails: bool = False) -> tuple[str, Path]:
     """Make a browser that notes what it was to open; returns the value of BROWSER, and where the note will be."""
     note, script = tmp_path / "opened", tmp_path / "browser"
-    script.write_text(
-        f"#!{sys.executable}\nimport sys\nopen({str(note)!r}, 'w').write(sys.argv[1])\nsys.exit({int(fails)})\n"
-    )
+    script.write_text(f"#!/bin/sh\nprintf %s \"$1\" > '{note}'\nexit {int(fails)}\n")
     script.chmod(0o700)
     return f"{script} %s", note
 
