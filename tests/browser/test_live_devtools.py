@@ -174,15 +174,27 @@ def test_a_snapshot_shows_the_leak_with_its_count_and_what_keeps_it(server: Serv
     wait_for(lambda: any("KEPT" in cells[0] for cells in rows(page)), "the list that keeps it")
 
 
-def test_allocation_sampling_ends_with_an_answer(server: Server, open_panel: object) -> None:
+def test_allocation_sampling_names_the_site_of_the_leak(server: Server, open_panel: object) -> None:
     assert callable(open_panel)
     page = open_panel("heap-profiler")
     page.get_by_text("Allocation sampling", exact=True).click()
-    page.get_by_role("button", name="Start", exact=True).or_(page.get_by_text("Start", exact=True)).first.click()
-    server.load(["/leak/100"] * 10)
+    page.get_by_text("Start", exact=True).first.click()
+    wait_for(lambda: server.status()["active"], "the session to start")
+    server.load(["/leak/10000"] * 10)
     page.get_by_role("button", name="Stop").first.click()
     page.get_by_text("Profile 1").first.wait_for()
-    wait_for(lambda: server.status()["active"] is False, "the session to end")
+    sites: list[list[str]] = []
+
+    def shown() -> bool:
+        sites[:] = [cells for cells in rows(page) if len(cells) > 2 and "%" in cells[0]]
+        return len(sites) > 1
+
+    wait_for(shown, "the sites")
+    assert sites[0][2].splitlines()[0] == "leak"
+    share = re.search(r"([\d.]+) ?%", sites[0][0])
+    assert share is not None
+    assert float(share[1]) > 90
+    assert server.status()["active"] is False
 
 
 def test_the_console_refuses_to_run_code_in_red(open_panel: object) -> None:
