@@ -83,7 +83,7 @@ def test_a_running_session_refuses_another(tmp_path: Path) -> None:
 
 def test_an_engine_that_does_not_exist_is_unavailable(tmp_path: Path) -> None:
     target, _ = make(tmp_path / "out")
-    with pytest.raises(Unavailable, match="allocations"):
+    with pytest.raises(Unavailable, match="is not part of this version"):
         target.start("allocations")
 
 
