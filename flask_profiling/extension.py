@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
 
-from . import lifecycle
+from . import lifecycle, signals
 from .config import Config, SettingRow, describe, flag, load, session_options
 from .coordination.files import FileCoordinator
 from .engines import Engine, EngineOptions, create
@@ -30,7 +30,7 @@ from .gates import caller_of, check_caller, environment_gate
 from .middleware import RequestWatch, route_of_request
 from .model import Session, SessionOptions, WorkerId
 from .processes import process_started
-from .sessions import ManyHosts, Sessions, Stopped, World
+from .sessions import ManyHosts, Sessions, Started, Stopped, World
 from .store import Store
 
 if TYPE_CHECKING:
@@ -205,6 +205,8 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
         environment=_environment,
         engine_options=partial(_engine_options, config),
         devtools_url=lambda: None if inspector is None else inspector.url,
+        on_started=partial(_announce_start, app),
+        on_stopped=partial(_announce_stop, app, config.output_dir),
     )
     sessions = _sessions(app, config, store, world)
     inspector = _inspector(app, config, sessions, store) if config.inspector else None
@@ -291,6 +293,23 @@ def _loop_is_shared() -> bool:
     import asyncio
 
     return len(asyncio.all_tasks()) > 1
+
+
+def _announce_start(app: Flask, started: Started) -> None:
+    signals.tell(signals.session_started, app, session=started.session, workers=started.workers)
+
+
+def _announce_stop(app: Flask, directory: Path, stopped: Stopped) -> None:
+    for artifact in stopped.artifacts:
+        path = directory / artifact.filename
+        signals.tell(signals.artifact_written, app, artifact=artifact, path=path)
+    signals.tell(
+        signals.session_stopped,
+        app,
+        session=stopped.session,
+        artifacts=stopped.artifacts,
+        recording=stopped.recording,
+    )
 
 
 def _worker() -> WorkerId:

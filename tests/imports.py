@@ -23,6 +23,7 @@ ROWS: dict[str, int] = {
     "errors": 0,
     "model": 0,
     "processes": 0,
+    "signals": 0,
     "config": 1,
     "system": 1,
     "engines": 2,
@@ -77,6 +78,7 @@ BESIDES: dict[tuple[str, str], str] = {
 # other people's packages: the lowest row that may import them, or the one room
 FROM_ROW: dict[str, int] = {"flask": 5, "werkzeug": 5, "click": 6}
 ONE_ROOM: dict[str, str] = {
+    "blinker": "signals",  # comes with Flask
     "flask_limiter": "ratelimit",
     "gprof2dot": "formats",
     "greenlet": "engines",  # only where the host has loaded it

@@ -105,13 +105,15 @@ class Sessions:
                     raise AlreadyRunning(self._already_running(running))
                 self._publish(order)
         workers = self._wait_for_start(session.id)
-        return Started(
+        started = Started(
             session=session,
             deadline=session.started + options.seconds,
             devtools_url=world.devtools_url(),
             workers=tuple(state.worker for state in workers if state.session_id == session.id),
             missing=tuple(state.worker for state in workers if state.session_id != session.id),
         )
+        self._quietly(world.on_started, started)
+        return started
 
     def stop(self, *, by: str = "stop", session_id: str | None = None) -> Stopped:
         """Stop the running session in every worker, merge what they collected and store it.
@@ -353,7 +355,7 @@ class Sessions:
             parts.append(own)
         recording = merged(order.session, parts, participants, self._world.environment())
         try:
-            return write_artifacts(
+            stopped = write_artifacts(
                 recording,
                 parts,
                 store=self._store,
@@ -362,6 +364,8 @@ class Sessions:
             )
         finally:
             self._quietly(self._coordinator.finish, order)
+        self._quietly(self._world.on_stopped, stopped)
+        return stopped
 
     # -- words ---------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from .. import engines
 from ..errors import ProfilingError, Unavailable
 from ..model import Artifact, Session, SessionOptions, WorkerId
 from .collecting import ArtifactStore
+from .results import Started, Stopped
 
 Machine = TypeVar("Machine")
 
@@ -59,6 +60,8 @@ class World:
     new_id: Callable[[], str]
     environment: Callable[[], Mapping[str, str]] = dict
     devtools_url: Callable[[], str | None] = lambda: None
+    on_started: Callable[[Started], object] = lambda started: None
+    on_stopped: Callable[[Stopped], object] = lambda stopped: None
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
