@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from functools import partial
 
 from ..coordination import IDLE, PROFILING, WRITING, Coordinator, Order, WorkerState
 from ..engines import Engine
-from ..errors import AlreadyRunning, NotRunning, ProfilingError, StorageFailed
+from ..errors import NotRunning, ProfilingError, StorageFailed
 from ..model import Artifact, Part, Session, SessionOptions
 from .collecting import merged, write_artifacts
 from .live import Live
-from .results import Started, Status, Stopped
+from .results import Started, Status, Stopped, already_running
 from .world import Cleaned, Store, World, repeat, started_engines
 
 logger = logging.getLogger("flask_profiling")
@@ -102,7 +101,7 @@ class Sessions:
             with self._coordinator.locked():
                 running = self._coordinator.running()
                 if running is not None:
-                    raise AlreadyRunning(self._already_running(running))
+                    raise already_running(running, now=world.now(), monotonic=world.monotonic())
                 self._publish(order)
         workers = self._wait_for_start(session.id)
         started = Started(
@@ -368,16 +367,6 @@ class Sessions:
         return stopped
 
     # -- words ---------------------------------------------------------------------------------------------------------
-
-    def _already_running(self, order: Order) -> str:
-        left = max(0.0, order.deadline - self._world.monotonic())
-        until = time.strftime("%H:%M:%S", time.gmtime(self._world.now() + left))
-        session = order.session
-        ago = max(0.0, session.options.seconds - left)
-        return (
-            f"profiling is already running ({session.id}, started {ago:.0f} s ago by worker {session.owner.pid}); "
-            f"stop it, or wait until {until} UTC"
-        )
 
     def _nothing_to_stop(self) -> ProfilingError:
         live = self.live

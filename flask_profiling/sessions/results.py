@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..coordination import WorkerState
+from ..coordination import Order, WorkerState
+from ..errors import AlreadyRunning
 from ..model import Artifact, Session, SessionRecording, WorkerId
 
 
@@ -51,3 +53,15 @@ class Status:
     artifacts: tuple[Artifact, ...]
     notes: tuple[str, ...] = ()
     collecting: bool = False
+
+
+def already_running(order: Order, *, now: float, monotonic: float) -> AlreadyRunning:
+    """Return the refusal of a second start; ``now`` is Unix seconds, ``monotonic`` the monotonic clock's reading."""
+    session = order.session
+    left = max(0.0, order.deadline - monotonic)
+    until = time.strftime("%H:%M:%S", time.gmtime(now + left))
+    ago = max(0.0, session.options.seconds - left)
+    return AlreadyRunning(
+        f"profiling is already running ({session.id}, started {ago:.0f} s ago by worker {session.owner.pid}); "
+        f"stop it, or wait until {until} UTC"
+    )

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -96,12 +97,15 @@ def started_engines(
     def attempt(step: Callable[[], None]) -> None:
         try:
             step()
-        except ProfilingError as error:
+        except Exception as error:
             if strict:
                 for engine in started:
-                    engine.stop()
+                    with suppress(Exception):  # the first error is the one to tell
+                        engine.stop()
                 raise
-            notes.append(f"worker {world.worker().pid}: {error.message}")
+            expected = isinstance(error, ProfilingError)
+            reason = str(error) if expected else f"an engine failed to start ({type(error).__name__})"
+            notes.append(f"worker {world.worker().pid}: {reason}")
 
     def make(name: str) -> None:
         made.append(_created(world, name, options))
