@@ -17,8 +17,9 @@ from heapq import heappop, heappush, heapreplace
 from ..model import CallGraph, Function
 from ._flow import Flow
 
-# A tree unrolled from a densely connected graph grows without end; this many nodes are drawn, the largest first.
-NODE_BUDGET = 50_000
+# A tree unrolled from a densely connected graph grows without end; this many nodes are drawn, the largest first. The
+# demo's shop, cold and warm, leaves 0.3 % of its time in folded nodes; more nodes cost 10 µs each.
+NODE_BUDGET = 30_000
 
 # Seconds: a profile counts in microseconds, so an estimated node below one cannot show anything.
 SMALLEST_ESTIMATE = 1e-6
