@@ -91,9 +91,14 @@ class Inspector:
     def shut_down(self, *, recycled: bool = False) -> None:
         """Close the port and hang up on every client; never raises. A conversation ends what its client began."""
         self._closing.set()
-        with self._transition:
+        # A signal may have interrupted the very thread that holds the lock: it is waited for, but not for ever.
+        is_ours = self._transition.acquire(timeout=_END_PATIENCE)
+        try:
             listener, self._listener = self._listener, None
             entry, self._entry = self._entry, None
+        finally:
+            if is_ours:
+                self._transition.release()
         self._release()
         if listener is None or entry is None:
             return

@@ -288,6 +288,13 @@ def test_the_end_hangs_up_ends_recordings_and_frees_the_port(make: Make, target:
     assert inspector.url is None
 
 
+def test_the_end_does_not_wait_for_ever_for_a_start_that_a_signal_interrupted(make: Make) -> None:
+    inspector = make()
+    with inspector._transition:
+        inspector.shut_down()
+    assert inspector.url is None
+
+
 def test_a_second_start_changes_nothing(make: Make) -> None:
     inspector = make()
     url = inspector.url
