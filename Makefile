@@ -4,6 +4,7 @@
 #   make core    run the fast part: no browser, and of the real servers only what proves that counts are exact
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
 #   make bench  measure what profiling costs, beside other profilers (minutes; quiet machine)
+#   make docs    build the documentation into docs/_build/html; a warning is an error
 #   make dist    build the wheel and the sdist into dist/
 #   make venv    only set up;  make clean: remove all that make made
 # PYTHON=python3.13 selects the interpreter, which then has an environment of its own (.venv-3.13).
@@ -50,7 +51,7 @@ $(VENV)/%: requirements/%.txt $(VENV)/project
 	@$(PIP) --requirement $<
 	@touch $@
 
-$(VENV)/test: requirements/base.txt requirements/demo.txt
+$(VENV)/test: requirements/base.txt requirements/demo.txt requirements/docs.txt
 $(VENV)/bench: $(VENV)/demo
 
 .PHONY: venv
@@ -89,6 +90,11 @@ demo: $(VENV)/demo
 bench: $(VENV)/bench
 	$(RUN) -m benchmarks.overhead $(ARGS)
 	$(RUN) -m benchmarks.stop_cost
+
+.PHONY: docs
+docs: $(VENV)/docs
+	$(RUN) -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 .PHONY: dist
 dist: $(VENV)/made
