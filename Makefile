@@ -2,6 +2,7 @@
 #   make demo    profile the example app and show what was written
 #   make test    run the tests (ARGS="-k gate" is handed to pytest; ARGS="-m long" runs the ones that take minutes)
 #   make core    run the fast part: no browser, and of the real servers only what proves that counts are exact
+#   make truth  run what proves the engines: counts, paths and shares against programs of known calls
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
 #   make bench  measure what profiling costs, beside other profilers (minutes; quiet machine)
 #   make docs    build the documentation into docs/_build/html; a warning is an error
@@ -26,6 +27,8 @@ PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check install
 PYTEST := $(RUN) -m pytest
 SLOW := tests/browser tests/integration tests/__pycache__
 CORE = $(filter-out $(SLOW),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) tests/integration/test_known_truth.py
+
+TRUTH := tests/engines tests/model tests/sessions tests/test_extension.py $(wildcard tests/integration/test_known_*.py)
 
 .PHONY: help
 help:
@@ -64,6 +67,10 @@ test: $(VENV)/test
 .PHONY: core
 core: $(VENV)/test
 	$(PYTEST) $(CORE) $(ARGS)
+
+.PHONY: truth
+truth: $(VENV)/test
+	$(PYTEST) $(TRUTH) $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/test
