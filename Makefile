@@ -2,9 +2,9 @@
 #   make demo    profile the example app and show what was written
 #   make test    run the tests (ARGS="-k gate" is handed to pytest; ARGS="-m long" runs the ones that take minutes)
 #   make core    run the fast part: no browser, and of the real servers only what proves that counts are exact
-#   make truth  run what proves the engines: counts, paths and shares against programs of known calls
+#   make truth   run what proves the engines: counts, paths and shares against programs of known calls
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
-#   make bench  measure what profiling costs, beside other profilers (minutes; quiet machine)
+#   make bench   measure what profiling costs, beside other profilers (minutes; quiet machine)
 #   make docs    build the documentation into docs/_build/html; a warning is an error
 #   make dist    build the wheel and the sdist into dist/
 #   make venv    only set up;  make clean: remove all that make made
@@ -25,7 +25,7 @@ endif
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check install
 PYTEST := $(RUN) -m pytest
-SLOW := tests/browser tests/integration tests/__pycache__
+SLOW := tests/browser tests/integration tests/promises tests/examples tests/__pycache__
 CORE = $(filter-out $(SLOW),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) tests/integration/test_known_truth.py
 
 TRUTH := tests/engines tests/model tests/sessions tests/test_extension.py $(wildcard tests/integration/test_known_*.py)
