@@ -240,7 +240,7 @@ def test_a_client_that_vanishes_while_it_records_ends_the_recording(make: Make, 
 
 def test_a_client_that_vanishes_in_a_snapshot_leaves_nothing_open(make: Make, target: FakeTarget) -> None:
     target.content = b"x" * (200 * CHUNK)
-    with attach(make(), max_size=None, max_queue=1) as client:
+    with attach(make(), max_size=None) as client:
         client.send('{"id":1,"method":"HeapProfiler.takeHeapSnapshot"}')
         client.recv(timeout=10)
         assert target.open_snapshots == 1
@@ -254,7 +254,7 @@ def test_a_client_that_does_not_read_is_given_up(
     monkeypatch.setattr(server_module, "SEND_PATIENCE", 1)
     target.content = b"x" * (200 * CHUNK)
     inspector = make()
-    with attach(inspector, max_size=None, max_queue=1) as client:
+    with attach(inspector, max_size=None) as client:
         client.send('{"id":1,"method":"HeapProfiler.takeHeapSnapshot"}')
         wait_for(lambda: target.open_snapshots == 1, "the snapshot to begin")
         wait_for(lambda: target.open_snapshots == 0, "the snapshot to be given up")
