@@ -108,9 +108,9 @@ def command_codes() -> Iterator[tuple[str, str]]:
     for path in sorted((PACKAGE / "cli").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Failure":
-                for keyword in node.keywords:
-                    if keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
-                        yield path.stem, str(keyword.value.value)
+                for value in (keyword.value for keyword in node.keywords if keyword.arg == "code"):
+                    branches = (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,)
+                    yield from ((path.stem, str(each.value)) for each in branches if isinstance(each, ast.Constant))
     default = inspect.signature(importlib.import_module("flask_profiling.cli.failure").Failure).parameters["code"]
     yield "failure", default.default
 
