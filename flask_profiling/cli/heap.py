@@ -84,7 +84,7 @@ def heap_diff(
 
     \b
     Example:
-      flask profiling heap-diff profiling/heap-A.heapsnapshot profiling/heap-B.heapsnapshot
+      flask profiling heap-diff A.heapsnapshot B.heapsnapshot
     """
     from ..heapfile import difference
 
@@ -121,7 +121,7 @@ def heap_paths(ctx: click.Context, snapshot: Path, class_name: str, dot: Path | 
 
     \b
     Example:
-      flask profiling heap-paths profiling/heap-A.heapsnapshot shop.visits.Visit --dot visits.dot
+      flask profiling heap-paths A.heapsnapshot shop.visits.Visit
     """
     from ..heapfile import retained
 

@@ -28,20 +28,16 @@ def in_child(
     fork: Callable[[], int],
     keep: Sequence[int] = (),
     seconds: int = _DEADLINE,
-    meanwhile: Callable[[], object] | None = None,
 ) -> object:
     """Run ``work`` in a forked child and return what it returned, as JSON values.
 
-    ``keep`` are descriptors that the child needs, ``meanwhile`` is run in this process once the child exists, and
-    ``seconds`` the longest it may take. Whatever ``work`` needs must be imported before. Raises NotDone; the child is
-    gone in any case.
+    ``keep`` are descriptors that the child needs, ``seconds`` is the longest it may take. Whatever ``work`` needs must
+    be imported before. Raises NotDone; the child is gone in any case.
     """
     try:
         with tempfile.TemporaryFile() as report:
             descriptor = report.fileno()
             pid = _heapfork.spawn(lambda mask: _run(work, descriptor, [descriptor, *keep], seconds, mask), fork)
-            if meanwhile is not None:
-                meanwhile()
             code = _heapfork.wait(pid, seconds)
             text = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     except OSError as error:

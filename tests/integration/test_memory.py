@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from flask_profiling import Profiling
+from flask_profiling.errors import AlreadyRunning
+from flask_profiling.heapfile import load, retained
 from tests.components import requires
 from tests.integration.servers import KNOWN_APP, NEEDS, PROJECT, PYTHON, Answer, Server, serve
 
@@ -171,3 +175,35 @@ def test_what_holds_a_class_is_drawn(tmp_path: Path) -> None:
         drawn = (tmp_path / "kept.dot").read_text("utf-8")
         assert drawn.startswith('digraph "retainers"')
         assert '"tests.integration.known_app.Kept"' in drawn
+
+
+def test_code_takes_a_snapshot_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("FLASK_", "PROFILING_"))]:
+        monkeypatch.delenv(name)
+    app = Flask("shop")
+    output = tmp_path / "profiling"
+    app.config.update(FLASK_ENV="development", PROFILING_ENABLED=True, PROFILING_OUTPUT_DIR=str(output))
+    profiling = Profiling(app)
+    taken = profiling.heap_snapshot()
+    (snapshot,) = [artifact for artifact in taken.artifacts if artifact.type == "heapsnapshot"]
+    assert retained(load(output / snapshot.filename, edges=True), "flask_profiling.extension.Profiling") is not None
+    with profiling.session(cpu="off", heap=False, allocations=1), pytest.raises(AlreadyRunning):
+        profiling.heap_snapshot()
+
+
+@requires("sqlalchemy")
+def test_the_leak_of_the_example_shop_is_found(tmp_path: Path) -> None:
+    environment = {"SHOP_DATABASE": f"sqlite:///{tmp_path}/shop.sqlite"}
+    with serve("werkzeug", tmp_path, app="examples.shop:create_app()", environment=environment) as server:
+        (before,) = snapshots(server)
+        assert set(server.load(["/pixel/1.gif"] * TIMES)) == {200}
+        (after,) = snapshots(server)
+        found = command(server, "heap-diff", before, after, "--class", "examples.shop.visits.Visit")
+        assert [change["growth"] for change in found["classes"]] == [TIMES]
+        ways = [(way["path"], way["count"]) for item in found["retained"] for way in item["paths"]]
+        assert ways == [("examples.shop.visits.VISITS[*]", TIMES)]
+        assert found["holders"][0]["path"] == "examples.shop.visits.VISITS"
+
+
+def snapshots(server: Server) -> list[str]:
+    return sorted(name for name in command(server, "heap")["artifacts"] if name.endswith(".heapsnapshot"))
