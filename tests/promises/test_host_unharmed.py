@@ -1,0 +1,278 @@
+"""P17: what the host has of its own works as without us while a session runs: hooks, handlers, streams, depth, ends."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import traceback
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from flask import Flask, Response
+
+from flask_profiling import Profiling
+from tests.components import requires
+from tests.faults import open_descriptors
+from tests.integration.servers import NEEDS, serve, wait_for
+
+PREFIX = "/debug/profiling"
+ENGINES = ["cprofile", "calltree"]
+
+
+def make_app(output: Path, *, profiled: bool = True) -> Flask:  # noqa: C901  # many small views
+    app = Flask("host")
+    app.config.update(
+        FLASK_ENV="development",
+        PROFILING_ENABLED=True,
+        PROFILING_OUTPUT_DIR=str(output),
+        PROFILING_RATE_LIMIT="100000 per minute",
+        PROFILING_HEAP=False,
+        CLOSED=[],
+    )
+
+    @app.get("/cheap")
+    def cheap() -> str:
+        return "cheap"
+
+    @app.get("/depth/<int:wanted>")
+    def depth(wanted: int) -> str:
+        def down(left: int) -> int:
+            return 0 if left == 0 else 1 + down(left - 1)
+
+        return str(down(wanted))
+
+    @app.get("/bottomless")
+    def bottomless() -> str:
+        def down(level: int) -> int:
+            reached.append(level)
+            return down(level + 1)
+
+        reached: list[int] = []
+        try:
+            down(0)
+        except RecursionError:
+            return str(reached[-1])
+        raise AssertionError("there was a bottom")
+
+    @app.get("/error")
+    def error() -> str:
+        def inner() -> None:
+            raise LookupError("wanted") from ValueError("the cause")
+
+        inner()
+        return "never"
+
+    @app.errorhandler(LookupError)
+    def handled(failure: LookupError) -> tuple[str, int]:
+        frames = [frame.name for frame in traceback.extract_tb(failure.__traceback__)]
+        return f"{failure!r} {failure.__cause__!r} {frames}", 418
+
+    @app.get("/stream")
+    def stream() -> Response:
+        def chunks() -> Iterator[bytes]:
+            try:
+                yield b"one"
+                yield b"two"
+                raise OSError("the source broke")
+            except GeneratorExit:
+                app.config["CLOSED"].append("closed early")
+                raise
+            finally:
+                app.config["CLOSED"].append("closed")
+
+        return Response(chunks())
+
+    @app.get("/hooks")
+    def hooks() -> str:
+        return f"{sys.gettrace() is not None} {tracemalloc.is_tracing()} {tracemalloc.get_traceback_limit()}"
+
+    if profiled:
+        Profiling(app)
+    return app
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def started(app: Flask, engine: str, **options: object) -> Any:
+    client = app.test_client()
+    answer = client.post(f"{PREFIX}/start", json={"cpu": engine, **options})
+    assert answer.status_code == 200, answer.text
+    return client
+
+
+def stop(client: Any) -> Any:
+    answer = client.post(f"{PREFIX}/stop")
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def in_a_thread(action: Any) -> Any:
+    """Run on a stack of its own, so that depths can be compared."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(action()))
+    thread.start()
+    thread.join()
+    (result,) = results
+    return result
+
+
+def test_a_view_recurses_nearly_as_deep_as_without_us(engine: str, tmp_path: Path) -> None:
+    plain = make_app(tmp_path / "plain", profiled=False).test_client()
+    limit = int(in_a_thread(lambda: plain.get("/bottomless").text))
+    client = started(make_app(tmp_path / "profiling"), engine)
+    # Our wrapper and the engine's own calls stand on the same stack.
+    wanted = limit - 12
+    assert in_a_thread(lambda: client.get(f"/depth/{wanted}").text) == str(wanted)
+    assert limit - int(in_a_thread(lambda: client.get("/bottomless").text)) <= 12
+    stop(client)
+    assert in_a_thread(lambda: client.get(f"/depth/{wanted}").text) == str(wanted)
+
+
+def test_exceptions_reach_the_hosts_handlers_as_they_were(engine: str, tmp_path: Path) -> None:
+    plain = make_app(tmp_path / "plain", profiled=False).test_client().get("/error")
+    client = started(make_app(tmp_path / "profiling"), engine)
+    profiled = client.get("/error")
+    stop(client)
+    assert (profiled.status_code, profiled.text) == (plain.status_code, plain.text) != (200, "")
+
+
+def test_a_stream_that_breaks_breaks_as_without_us(engine: str, tmp_path: Path) -> None:
+    app = make_app(tmp_path / "profiling")
+    client = started(app, engine)
+    with pytest.raises(OSError, match="the source broke"):
+        _ = client.get("/stream").data
+    assert app.config["CLOSED"] == ["closed"]
+    stop(client)
+
+
+def test_a_stream_that_nobody_reads_to_the_end_is_closed(engine: str, tmp_path: Path) -> None:
+    app = make_app(tmp_path / "profiling")
+    client = started(app, engine)
+    answer = client.get("/stream", buffered=False)
+    assert next(iter(answer.response)) == b"one"
+    answer.close()
+    assert app.config["CLOSED"] == ["closed early", "closed"]
+    result = stop(client)
+    assert not [note for note in result["notes"] if "still running" in note]
+
+
+def test_the_hosts_tracemalloc_goes_on_with_its_traces(tmp_path: Path) -> None:
+    tracemalloc.start(3)
+    try:
+        kept = bytearray(100_000)
+        client = started(make_app(tmp_path / "profiling"), "cprofile")
+        assert client.get("/hooks").text.endswith("True 3")
+        stop(client)
+        assert tracemalloc.is_tracing()
+        assert tracemalloc.get_traceback_limit() == 3
+        assert tracemalloc.get_object_traceback(kept) is not None
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_hosts_trace_function_sees_every_line_while_we_profile(engine: str, tmp_path: Path) -> None:
+    client = started(make_app(tmp_path / "profiling"), engine)
+    seen: list[str] = []
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if frame.f_code.co_name == "cheap":
+            seen.append(event)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        assert client.get("/cheap").text == "cheap"
+        assert sys.gettrace() is trace
+    finally:
+        sys.settrace(before)
+    stop(client)
+    assert seen == ["call", "line", "return"]
+
+
+def test_the_hosts_profile_function_is_there_after_the_request(engine: str, tmp_path: Path) -> None:
+    client = started(make_app(tmp_path / "profiling"), engine)
+    seen: list[str] = []
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        if frame.f_code.co_name == "cheap":
+            seen.append(event)
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        assert client.get("/cheap").text == "cheap"
+        assert sys.getprofile() is profile
+    finally:
+        sys.setprofile(before)
+    stop(client)
+    assert seen == ["call", "return"]
+
+
+def held() -> tuple[int, int]:
+    """Return how many threads and descriptors this process holds."""
+    gc.collect()
+    return threading.active_count(), len(open_descriptors())
+
+
+def test_thirty_sessions_leave_no_thread_no_descriptor_and_no_hook(engine: str, tmp_path: Path) -> None:
+    app = make_app(tmp_path / "profiling")
+    client = started(app, engine)
+    stop(client)  # what is made once and kept: the watcher, this worker's file
+    before = held()
+    hooks = (sys.getprofile(), sys.gettrace(), threading.getprofile(), threading.gettrace())
+    for _ in range(30):
+        started(app, engine)
+        assert client.get("/cheap").text == "cheap"
+        client.get("/error")
+        stop(client)
+    # The watcher holds a file open for a moment, ten times a second.
+    wait_for(lambda: held() <= before and held()[1] <= before[1], "threads and descriptors to be let go")
+    assert (sys.getprofile(), sys.gettrace(), threading.getprofile(), threading.gettrace()) == hooks
+    assert list((tmp_path / "profiling" / ".state" / "parts").iterdir()) == []
+
+
+HOST_ENDS = """
+import atexit, signal, sys
+from tests.integration.known_app import create_app as known
+def create_app():
+    atexit.register(lambda: print("host atexit", flush=True))
+    if {handled}:
+        def ended(number, frame):
+            print("host handler", number, flush=True)
+            sys.exit(0)
+        signal.signal(signal.SIGTERM, ended)
+    return known()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "handled"),
+    [
+        pytest.param("werkzeug", True, id="werkzeug"),
+        pytest.param("waitress", True, id="waitress", marks=requires(*NEEDS["waitress"])),
+        pytest.param("sync", False, id="sync", marks=requires(*NEEDS["sync"])),
+    ],
+)
+def test_the_hosts_own_handlers_and_atexit_run_at_the_end(kind: str, handled: bool, tmp_path: Path) -> None:
+    (tmp_path / "ending.py").write_text(HOST_ENDS.format(handled=handled), "ascii")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    with serve(kind, tmp_path, app="ending:create_app()", environment={"PYTHONPATH": path}) as server:
+        assert server.start().status == 200
+        server.load(["/dear"] * 5)
+        assert server.end(signal.SIGTERM) == 0
+        log = server.log.read_text("utf-8", "replace")
+    assert "host atexit" in log
+    assert ("host handler" in log) is handled
+    (recording,) = server.output.glob("recording-*.json")
+    assert '"endedBy":"shutdown"' in recording.read_text("ascii").replace(" ", "")
