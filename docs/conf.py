@@ -26,6 +26,7 @@ version = release = flask_profiling.__version__
 
 extensions = ["sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
+highlight_language = "text"
 nitpicky = True
 # what other projects document; their pages are not fetched to build ours
 nitpick_ignore_regex = [
