@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterable
-from itertools import repeat
+from collections.abc import Iterable, Sequence
+from itertools import compress, repeat
 from operator import attrgetter, is_
 from types import CodeType, FunctionType, ModuleType
 
@@ -137,18 +137,22 @@ class Names(dict[str, int]):
             number = self._classes[id(cls)] = self.labels.number("property", f"({class_name(cls)})")
         return number
 
-    def learn_program(self, objects: Iterable[object], running: Iterable[CodeType]) -> None:
+    def learn_program(self, objects: Sequence[object], running: Iterable[CodeType]) -> None:
         """Add the names that the code, the modules and the classes among ``objects`` use, and those of code that is
         running."""
-        codes: dict[int, CodeType] = {id(code): code for code in running}
-        for value in objects:
+        kinds = list(map(type, objects))
+        classes = dict(zip(map(id, kinds), kinds, strict=True))
+        wanted = {address for address, kind in classes.items() if type_flags(kind) & _TYPE_SUBCLASS}
+        wanted |= {id(FunctionType), id(ModuleType)}
+        codes = {id(code): code for code in running}
+        for value in compress(objects, map(wanted.__contains__, map(id, kinds))):
             kind = type(value)
             if kind is FunctionType:
                 code = value.__code__  # type: ignore[attr-defined]
                 codes[id(code)] = code
             elif kind is ModuleType:
                 self._learn_dict(gc.get_referents(value))
-            elif type_flags(kind) & _TYPE_SUBCLASS:
+            else:
                 self._learn_class(value)  # type: ignore[arg-type]
         self._learn_code(codes)
 

@@ -150,7 +150,10 @@ class Elements(Reader):
 
     def read(self, objects: Sequence[object]) -> Reading:
         """Return the elements."""
-        return Reading(list(map(len, objects)), None, tuple(chain.from_iterable(objects)))  # type: ignore[arg-type]
+        lengths = list(map(len, objects))  # type: ignore[arg-type]
+        alike = lengths.count(lengths[0]) == len(lengths)
+        children: tuple[object, ...] = tuple(chain.from_iterable(objects))  # type: ignore[arg-type]
+        return Reading(lengths[0] if alike else lengths, None, children)
 
 
 class Dicts(Reader):
@@ -160,14 +163,23 @@ class Dicts(Reader):
 
     def read(self, objects: Sequence[dict[object, object]]) -> Reading:  # type: ignore[override]
         """Return keys and values."""
-        labels: list[int] = []
         known = self.known
-        for mapping in objects:
-            labels += [known.key] * len(mapping)
-            labels += known.of_keys(mapping)
+        lengths = list(map(len, objects))
         parts = chain.from_iterable(zip(objects, map(dict.values, objects), strict=True))
         children = tuple(chain.from_iterable(parts))
-        return Reading([2 * length for length in map(len, objects)], labels, children)
+        if lengths.count(lengths[0]) == len(lengths) and self._alike(children, lengths[0]):
+            return Reading(2 * lengths[0], [known.key] * lengths[0] + known.of_keys(objects[0]), children)
+        labels: list[int] = []
+        for mapping, length in zip(objects, lengths, strict=True):
+            labels += [known.key] * length
+            labels += known.of_keys(mapping)
+        return Reading([2 * length for length in lengths], labels, children)
+
+    def _alike(self, children: tuple[object, ...], length: int) -> bool:
+        """Tell whether all dicts, of one length, have the very same keys."""
+        width = 2 * length
+        columns = [children[column::width] for column in range(length)]
+        return length > 0 and all(all(map(is_, column, repeat(column[0]))) for column in columns)
 
 
 class Tuples(Reader):

@@ -11,8 +11,8 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, compress, repeat
-from operator import is_, not_
+from itertools import chain, compress, count, pairwise
+from operator import is_not, not_
 from typing import BinaryIO, NamedTuple
 
 from ..model.heap import LATE, STRIDE, EdgeRows, ElementRows, HeapSummary, Label, NodeRows, Root, Rows
@@ -23,8 +23,8 @@ from ._heapreaders import Reader, Reading
 # Edges worked on in one go: large enough that the new objects among them form groups, small enough for the
 # processor's cache.
 _BATCH = 16384
-# With so many classes among new objects, one pass that sorts them is cheaper than one pass for each.
-_FEW = 4
+# New objects come in stretches of one class; where those are shorter than this, they are sorted by class.
+_SHORT_STRETCH = 8
 
 ReaderOf = Callable[[type], Reader]
 
@@ -128,6 +128,11 @@ class Walk:
         self._roots.append(Root(name, [(label, number) for (label, _), number in zip(held, numbers, strict=True)]))
         self._edges += len(held)
 
+    @property
+    def places(self) -> int:
+        """The places so far: all are below this number."""
+        return len(self._places.table)
+
     def roots(self) -> Sequence[Root]:
         """Return the roots with their edges, the root of all first."""
         top = [(Label("property", name), number * STRIDE) for number, name in enumerate(self.root_names) if number]
@@ -196,7 +201,7 @@ class Walk:
         return _Piece(rows, reading, tuple(compress(reading.children, strong)), strong)
 
     def _write(self, batch: Sequence[_Piece]) -> Iterator[Rows]:
-        numbers = self._resolve(tuple(chain.from_iterable([piece.children for piece in batch])))
+        numbers = self._resolve(tuple(chain.from_iterable([piece.children for piece in batch])), _columns(batch))
         position = 0
         for rows, reading, children, strong in batch:
             yield rows
@@ -209,8 +214,7 @@ class Walk:
                 assert reading.labels is not None
                 yield EdgeRows(reading.labels, [next(known) if is_strong else LATE for is_strong in strong], late=True)
             elif reading.labels is None:
-                assert not isinstance(reading.counts, int)
-                yield ElementRows(0, reading.counts, targets)
+                yield ElementRows(0, _lengths(rows, reading), targets)
             else:
                 yield EdgeRows(reading.labels, targets)
 
@@ -227,15 +231,14 @@ class Walk:
                 part = labels if width <= _BATCH else labels[first : first + step]
                 yield EdgeRows(part, self._resolve(children[first : first + step]))
             return
-        assert not isinstance(reading.counts, int)
         position = 0
-        for length in reading.counts:
+        for length in _lengths(piece.rows, reading):
             for first in range(0, length, _BATCH):
                 elements = children[position + first : position + min(first + _BATCH, length)]
                 yield ElementRows(first, [len(elements)], self._resolve(elements))
             position += length
 
-    def _resolve(self, children: tuple[object, ...]) -> Sequence[int]:
+    def _resolve(self, children: tuple[object, ...], columns: Sequence[slice] = (slice(None),)) -> Sequence[int]:
         """Return the node numbers of ``children``; those met for the first time are numbered and queued."""
         if not children:
             return ()
@@ -243,28 +246,36 @@ class Walk:
         numbers = self._places.numbers(places)
         if all(numbers):
             return numbers
-        new = list(map(not_, numbers))
-        fresh = dict(zip(compress(places, new), compress(children, new), strict=True))
-        self._adopt(list(fresh), list(fresh.values()))
+        fresh: list[int] = []
+        objects: list[object] = []
+        for column in columns:
+            known = numbers[column]
+            if not all(known):
+                new = list(map(not_, known))
+                fresh += compress(places[column], new)
+                objects += compress(children[column], new)
+        if len(set(fresh)) < len(fresh):
+            unique = dict(zip(fresh, objects, strict=True))
+            fresh, objects = list(unique), list(unique.values())
+        self._adopt(fresh, objects)
         return self._places.numbers(places)
 
-    def _adopt(self, places: Sequence[int], objects: Sequence[object]) -> None:
+    def _adopt(self, places: list[int], objects: list[object]) -> None:
+        """Number and queue new objects, those of one class together."""
         kinds = list(map(type, objects))
-        classes = {id(kind): kind for kind in kinds} if len(kinds) > 1 else {id(kinds[0]): kinds[0]}
-        if len(classes) == 1:
-            self._enqueue(kinds[0], places, objects)
-        elif len(classes) <= _FEW:
-            for kind in classes.values():
-                chosen = list(map(is_, kinds, repeat(kind)))
-                self._enqueue(kind, list(compress(places, chosen)), list(compress(objects, chosen)))
-        else:
-            groups: dict[int, tuple[list[int], list[object]]] = {address: ([], []) for address in classes}
-            for address, place, value in zip(map(id, kinds), places, objects, strict=True):
-                group = groups[address]
-                group[0].append(place)
-                group[1].append(value)
-            for address, (group_places, group_objects) in groups.items():
-                self._enqueue(classes[address], group_places, group_objects)
+        starts = [0, *compress(count(1), map(is_not, kinds[1:], kinds)), len(kinds)]
+        if len(starts) > len(kinds) // _SHORT_STRETCH + 3:
+            order = sorted(range(len(kinds)), key=list(map(id, kinds)).__getitem__)
+            places, objects, kinds = ([column[index] for index in order] for column in (places, objects, kinds))  # type: ignore[assignment]
+            starts = [0, *compress(count(1), map(is_not, kinds[1:], kinds)), len(kinds)]
+        groups: dict[int, tuple[type, list[int], list[object]]] = {}
+        for first, last in pairwise(starts):
+            kind = kinds[first]
+            _, group_places, group_objects = groups.setdefault(id(kind), (kind, [], []))
+            group_places += places[first:last]
+            group_objects += objects[first:last]
+        for kind, group_places, group_objects in groups.values():
+            self._enqueue(kind, group_places, group_objects)
 
     def _enqueue(self, kind: type, places: Sequence[int], objects: Sequence[object]) -> None:
         self._places.assign(places, self._next, STRIDE)
@@ -276,3 +287,22 @@ class Walk:
         if reader is None:
             reader = self._readers[id(kind)] = self._reader_of(kind)
         return reader
+
+
+def _lengths(rows: NodeRows, reading: Reading) -> Sequence[int]:
+    return [reading.counts] * len(rows.places) if isinstance(reading.counts, int) else reading.counts
+
+
+def _columns(batch: Sequence[_Piece]) -> list[slice]:
+    """Return slices that cover the children of a batch; what many objects hold under one name is mostly of one class."""
+    columns: list[slice] = []
+    position = 0
+    for piece in batch:
+        after = position + len(piece.children)
+        reading = piece.reading
+        width = 1
+        if reading is not None and isinstance(reading.counts, int) and not reading.late:
+            width = reading.counts
+        columns += [slice(position + offset, after, width) for offset in range(width) if position + offset < after]
+        position = after
+    return columns

@@ -132,7 +132,7 @@ class _Writer:
             text = templates[rows.sizes, rows.edges] * count
         else:
             text = "".join(map(templates.__getitem__, _pairs(rows)))
-        if max(rows.places) < _PLACES_PER_DIGIT:
+        if self._walk.places <= _PLACES_PER_DIGIT:
             self._out.write((text % tuple(rows.places)).encode())
             return
         self._out.write((text.replace("%d1,", "%d,") % tuple(map(node_id, rows.places))).encode())

@@ -86,6 +86,10 @@ class HeapWalk(Protocol):
     labels: Sequence[Label]
     scratch: BinaryIO
 
+    @property
+    def places(self) -> int:
+        """Return a number above all places in the rows so far."""
+
     def __iter__(self) -> Iterator[Rows]:
         """Walk."""
 

@@ -50,9 +50,10 @@ def run(script: str, spool: Path, *options: str, environment: Mapping[str, str] 
     path = spool.parent / f"{spool.name}-script.py"
     path.write_text(PRELUDE + textwrap.dedent(script) + "\nanswer()\n")
     spool.mkdir(exist_ok=True)
+    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, *options, str(path), str(spool)],
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **(environment or {})},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
         cwd=PROJECT,
         capture_output=True,
         text=True,

@@ -105,7 +105,8 @@ def test_sizes_are_those_that_python_tells(tmp_path: Path) -> None:
             def __sizeof__(self): return 10**12
         KEEP = {
             "list": [1, 2, 3], "text": "x" * 1000, "wide": "\\u4e2d" * 99, "tuple": (1, 2),
-            "dict": dict.fromkeys(range(99)), "big": 10**100, "bytes": b"y" * 77, "set": {1, 2, 3}, "float": 1.5, "plain": Plain(), "slots": Slots(),
+            "dict": dict.fromkeys(range(99)), "big": 10**100, "bytes": b"y" * 77, "set": {1, 2, 3}, "float": 1.5,
+            "plain": Plain(), "slots": Slots(),
             "words": Words([1, 2]), "table": Table(a=1), "function": snapshot, "code": snapshot.__code__,
             "range": range(9),
         }

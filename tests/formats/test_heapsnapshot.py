@@ -31,6 +31,9 @@ class Walk:
         self.labels = labels
         self.root_names = [root.name for root in roots]
         self.scratch = io.BytesIO()
+        self.places = 1 + max(
+            [place for item in rows if isinstance(item, NodeRows) for place in item.places], default=0
+        )
 
     def __iter__(self) -> Iterator[Rows]:
         return iter(self._rows)
