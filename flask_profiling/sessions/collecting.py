@@ -54,7 +54,8 @@ def merged(
         for route, times in part.requests.items():
             requests[route] = requests[route].merged_with(times) if route in requests else times
     workers = tuple(dict.fromkeys(part.worker for part in parts))
-    missing = tuple(worker for worker in dict.fromkeys(participants) if worker not in workers)
+    # The owner takes part from the first moment on, even if it died before it could note that.
+    missing = tuple(worker for worker in dict.fromkeys((session.owner, *participants)) if worker not in workers)
     recordings = merge_recordings(recording for part in parts for recording in part.recordings)
     return SessionRecording(
         session=session,
