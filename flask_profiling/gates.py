@@ -14,6 +14,8 @@ from .errors import Forbidden, Unauthorized
 OPEN_ENVIRONMENTS = ("development", "staging", "local")
 
 _SHOWN_LENGTH = 40
+# Proxies set one of these, and many of them a loopback Host of their own.
+_FORWARDING = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_REAL_IP", "HTTP_VIA")
 _HOST = re.compile(r"(?P<name>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
 
 
@@ -29,7 +31,8 @@ class Gate:
 class Caller:
     """Who asks, in headers as the client sent them (None: not sent) and the ``scheme`` that the server saw.
 
-    They come from the server itself: what a proxy says about its own client is not believed.
+    They come from the server itself: what a proxy says about its own client is not believed. That it speaks at all
+    (``forwarded``) is: then the Host may be the proxy's own, and whoever asks may be anywhere.
     """
 
     host: str | None
@@ -37,6 +40,7 @@ class Caller:
     sec_fetch_site: str | None
     authorization: str | None
     scheme: str
+    forwarded: bool = False
 
 
 def environment_gate(config: Mapping[str, object], environ: Mapping[str, str]) -> Gate:
@@ -107,6 +111,7 @@ def caller_of(environ: Mapping[str, object]) -> Caller:
         sec_fetch_site=header(environ, "HTTP_SEC_FETCH_SITE"),
         authorization=header(environ, "HTTP_AUTHORIZATION"),
         scheme=header(original, "wsgi.url_scheme") or "http",
+        forwarded=any(name in environ for name in _FORWARDING),
     )
 
 
@@ -114,8 +119,8 @@ def check_caller(config: Config, caller: Caller) -> None:
     """Let a caller pass or raise Forbidden, or Unauthorized for a token that is missing or wrong.
 
     Answered are Hosts that are a loopback address (127.0.0.0/8 in four decimal numbers, or ``[::1]``) or ``localhost``,
-    with any port, and those of ``PROFILING_ALLOWED_HOSTS`` with the token. What a browser says about where a request
-    comes from can only forbid it.
+    with any port, and those of ``PROFILING_ALLOWED_HOSTS`` with the token. What a browser or a proxy says about where a
+    request comes from can only forbid it: where there is a token, what came through a proxy needs it.
     """
     match = _HOST.fullmatch(caller.host or "")
     if match is None or int(match["port"] or 0) > 65535:
@@ -127,7 +132,8 @@ def check_caller(config: Config, caller: Caller) -> None:
             f"the Host {_shown(host)} is not answered; use http://localhost, or list it in PROFILING_ALLOWED_HOSTS"
         )
     _check_site(caller, host, is_loopback)
-    _check_token(config.token, caller.authorization, required=not is_loopback)
+    is_local = is_loopback and not (caller.forwarded and config.token)
+    _check_token(config.token, caller.authorization, required=not is_local)
 
 
 def names_loopback(host: str) -> bool:

@@ -420,3 +420,16 @@ def test_what_proxy_fix_changed_is_read_as_it_was() -> None:
 
 def test_a_header_that_is_no_text_is_not_there() -> None:
     assert caller_of({"HTTP_HOST": 5, "werkzeug.proxy_fix.orig": "x"}).host is None
+
+
+@pytest.mark.parametrize("header", ["HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA"])
+def test_a_proxy_that_writes_a_loopback_host_makes_nobody_local(header: str) -> None:
+    caller = caller_of({"HTTP_HOST": "127.0.0.1:8000", header: "203.0.113.9", "wsgi.url_scheme": "http"})
+    guarded = load({"PROFILING_TOKEN": "s3cret"}, {})
+    with pytest.raises(Unauthorized):
+        check_caller(guarded, caller)
+    check_caller(guarded, replace(caller, authorization="Bearer s3cret"))
+
+
+def test_a_forwarding_header_alone_keeps_nobody_out_who_would_be_local() -> None:
+    check_caller(load({}, {}), caller_of({"HTTP_HOST": "localhost", "HTTP_X_FORWARDED_FOR": "127.0.0.1"}))
