@@ -1,8 +1,8 @@
 """What turning a recording into artifacts costs, by the number of functions.
 
-Run with ``python -m benchmarks.stop_cost``. The call graphs are made up: layered, one to four callers per function, some
-recursion, four routes. Prints milliseconds of CPU per format, the median of the rounds and the slowest, and the sizes of
-the artifacts.
+Run with ``python -m benchmarks.stop_cost``. The call graphs are made up: layered, one to four callers per function,
+some recursion, four routes. Prints milliseconds of CPU per format, the median of the rounds and the slowest, and the
+sizes of the artifacts.
 """
 
 from __future__ import annotations

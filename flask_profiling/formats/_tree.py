@@ -10,6 +10,7 @@ function's nodes always add up to the function's self time, and no path uses an 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
@@ -56,8 +57,8 @@ class _Places:
     """Where each node of a tree stands in the flow of its route: columns, as thousands of small objects cost more.
 
     Node ``n`` runs function ``places[n]`` of the flow of route ``routes[n]``, which is a node too; ``fractions[n]`` of
-    what is below that function is this node's, and ``drawn[n]`` of its callees have nodes. If the node is exact, it took
-    ``totals[n]`` seconds in all (NaN: nobody knows).
+    what is below that function is this node's, and ``drawn[n]`` of its callees have nodes. If the node is exact, it
+    took ``totals[n]`` seconds in all (NaN: nobody knows).
     """
 
     flows: dict[int, Flow] = field(default_factory=dict)
@@ -171,5 +172,5 @@ def _mark_totals(tree: Tree, places: _Places, smallest: float) -> None:
         measured = places.totals[node]
         if tree.reasons[node] or abs(sums[node] - measured) <= smallest + _TOLERANCE * measured:
             continue
-        total = f"took {measured * 1000:.3f} ms in all" if measured == measured else "may have taken more or less in all"
-        tree.reasons[node] = f"estimated below: it {total}, but functions below it call each other in circles"
+        took = "may have taken more or less" if math.isnan(measured) else f"took {measured * 1000:.3f} ms"
+        tree.reasons[node] = f"estimated below: it {took} in all, but functions below it call each other in circles"

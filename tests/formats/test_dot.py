@@ -126,7 +126,7 @@ def test_any_names_are_read(names: list[tuple[str, str]]) -> None:
 def said(script: str) -> str:
     """Return what a fresh interpreter prints, which imports from where this one does."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", script]
+    command = [os.environ.get("PROFILING_TEST_PYTHON", sys.executable), "-c", script]
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=60, check=True, text=True).stdout
 
 

@@ -277,3 +277,18 @@ def test_own_time_that_no_edge_explains_is_not_lost() -> None:
     a, b = function("a"), function("b")
     graph = CallGraph({a: Cost(1, 1, 1.0, 2.0), b: Cost(1, 1, 5.0, 5.0)}, {(a, b): Cost(1, 1, 0.0, 0.0)})
     assert totals(grow({"GET /": graph}))[0] == pytest.approx(6.0)
+
+
+def test_an_exact_node_above_a_cycle_with_two_entries_says_what_it_took_in_all() -> None:
+    ping = call("h", 1.0, call("k", 2.0, call("h", 4.0)))
+    pong = call("k", 8.0, call("h", 16.0, call("k", 32.0)))
+    found = drawn(call("x", 0.0, ping), call("y", 0.0, pong))
+    said = "in all, but functions below it call each other in circles"
+    assert found["x"] == (0.0, f"estimated below: it took 7000.000 ms {said}")
+    assert found["y"] == (0.0, f"estimated below: it took 56000.000 ms {said}")
+
+
+def test_an_entry_into_a_cycle_whose_total_nobody_knows_says_so() -> None:
+    found = drawn(call("b", 1.0), call("a", 2.0, call("b", 4.0, call("a", 8.0))))
+    reasons = {reason for path, (_, reason) in found.items() if len(path) == 1}
+    assert any("it may have taken more or less in all" in reason for reason in reasons)
