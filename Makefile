@@ -3,6 +3,7 @@
 #   make test    run the tests (ARGS="-k gate" is handed to pytest; ARGS="-m long" runs the ones that take minutes)
 #   make core    run the fast part: no browser, and of the real servers only what proves that counts are exact
 #   make truth   run what proves the engines: counts, paths and shares against programs of known calls
+#   make soak    run hundreds of sessions on busy workers (ten minutes)
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
 #   make bench   measure what profiling costs, beside other profilers (minutes; quiet machine)
 #   make docs    build the documentation into docs/_build/html; a warning is an error
@@ -71,6 +72,10 @@ core: $(VENV)/test
 .PHONY: truth
 truth: $(VENV)/test
 	$(PYTEST) $(TRUTH) $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/test
+	$(PYTEST) tests/promises/test_soak.py -m "long or not long" $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/test
