@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, request
-from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 from .sessions import Live, Sessions, Visit
@@ -91,7 +90,7 @@ class RequestWatch:
             if adapter is None:
                 return _unrouted(environ)
             rule, _ = adapter.match(return_rule=True)
-        except HTTPException:
+        except Exception:  # no route; or the host's own matching fails, which it will tell itself
             return _unrouted(environ)
         return _label(environ, rule)
 

@@ -192,3 +192,34 @@ def test_a_jump_of_the_wall_clock_changes_no_session_and_no_order_of_sessions(ju
     assert one.sessions.status().last == two.sessions.status().last == third.session
     with pytest.raises(NotRunning):
         two.sessions.stop()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_host_that_forks_while_a_session_starts_locks_nobody_out(tmp_path: Path) -> None:
+    one, two = machine(tmp_path, pid=1), machine(tmp_path, pid=2)
+    release, told = os.pipe()
+    with one.sessions._coordinator.locked():
+        child = os.fork()
+        if child == 0:  # lives on with the lock's file open, as any child of the host would
+            os.close(told)
+            os.read(release, 1)
+            os._exit(0)
+    os.close(release)
+    try:
+        two.sessions.start(CPU)
+        two.visit()
+        assert requests_of(two.sessions.stop()) == 1
+    finally:
+        os.close(told)
+        os.waitpid(child, 0)
+
+
+def test_a_start_sweeps_what_failed_starts_and_late_parts_left(tmp_path: Path) -> None:
+    worker = machine(tmp_path)
+    worker.sessions.attend()
+    left = tmp_path / ".state" / "parts" / "prof-left-0001"
+    left.mkdir(mode=0o700, parents=True)
+    (left / "1-1-1@test.json").write_text("{}", "ascii")
+    worker.sessions.start(CPU)
+    assert not left.exists()
+    worker.sessions.stop()
