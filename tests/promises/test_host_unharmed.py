@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -276,3 +278,43 @@ def test_the_hosts_own_handlers_and_atexit_run_at_the_end(kind: str, handled: bo
     assert ("host handler" in log) is handled
     (recording,) = server.output.glob("recording-*.json")
     assert '"endedBy":"shutdown"' in recording.read_text("ascii").replace(" ", "")
+
+
+ENDLESS = """
+from flask import Response
+from tests.integration.known_app import create_app as known
+closed = []
+def create_app():
+    app = known()
+    @app.get("/endless")
+    def endless():
+        def chunks():
+            try:
+                while True:
+                    yield b"x" * 65536
+            finally:
+                closed.append(1)
+        return Response(chunks())
+    @app.get("/closed")
+    def count():
+        return str(len(closed))
+    return app
+"""
+
+
+@pytest.mark.parametrize("kind", ["werkzeug", pytest.param("gthread", marks=requires(*NEEDS["gthread"]))])
+def test_a_client_that_leaves_in_the_middle_of_a_stream_is_counted_and_forgotten(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "streaming.py").write_text(ENDLESS, "ascii")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    with serve(kind, tmp_path, app="streaming:create_app()", environment={"PYTHONPATH": path}) as server:
+        assert server.start().status == 200
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", server.port), 20) as connection:
+                connection.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert connection.recv(1000)
+        wait_for(lambda: server.get("/closed").body == b"3", "the host's generators to be closed")
+        stopped = server.stop().json()
+        assert not [note for note in stopped["notes"] if "still running" in note]
+        (name,) = [name for name in stopped["artifacts"] if "recording-" in name]
+        requests = json.loads((server.directory / name).read_bytes())["requests"]
+        assert requests["GET /endless [endless]"]["requests"] == 3
