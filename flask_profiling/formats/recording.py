@@ -1,4 +1,4 @@
-"""The whole recording as JSON: what reports, exports and comparisons are made from later; not a format of anybody else's."""
+"""The whole recording as JSON: what reports, exports and comparisons are made from later; nobody else reads it."""
 
 from __future__ import annotations
 
