@@ -26,7 +26,7 @@ from flask_profiling.formats import FORMATS
 from flask_profiling.model import Recording
 from flask_profiling.sessions import Stopped
 from flask_profiling.store import Store
-from tests.faults import CODES, FailingSystem, open_descriptors
+from tests.faults import CODES, FailingSystem, OtherSystem, open_descriptors
 from tests.sessions.machines import CPU, Time, machine
 
 
@@ -151,6 +151,10 @@ def assert_whole(path: Path) -> None:
         assert path.suffix == ".prof" and isinstance(marshal.loads(content), dict)
 
 
+def requests_by(stopped: Stopped) -> int:
+    return sum(times.requests for times in stopped.recording.requests.values())
+
+
 def assert_the_next_session_works(site: Site) -> Stopped:
     if site.worker.sessions._closing.is_set():
         site.worker = machine(site.output, pid=4, time=site.time)
@@ -158,7 +162,7 @@ def assert_the_next_session_works(site: Site) -> Stopped:
     for _ in range(3):
         site.visit()
     stopped = site.worker.sessions.stop()
-    assert sum(times.requests for times in stopped.recording.requests.values()) == 6
+    assert requests_by(stopped) == 6
     assert stopped.missing == ()
     assert [artifact.type for artifact in stopped.artifacts] == ["cpuprofile", "pstats", "dot", "recording"]
     assert site.worker.sessions.status().last == stopped.session
@@ -265,4 +269,37 @@ def test_an_engine_that_crashes_at_its_start_leaves_no_other_running(first: bool
         assert sessions.live is not None
         stopped = site.other.sessions.stop()
         assert any("failed to start (MemoryError)" in note for note in stopped.notes)
+    site.close()
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+def test_a_worker_that_cannot_be_seen_is_not_taken_for_dead(lasting: bool, tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    running(site)
+    coordinator = site.worker.sessions._coordinator
+    for nth in itertools.count(1):
+        site.disk.system = FailingSystem(nth=nth, code=errno.EIO, lasting=lasting)
+        with suppress(ProfilingError):
+            assert [state.worker.pid for state in coordinator.workers()] == [1, 2]
+            assert coordinator.running() is not None
+        if not site.disk.system.failures:
+            break
+    site.disk.system = os
+    assert nth > 10
+    assert requests_by(site.worker.sessions.stop()) == 2
+    site.close()
+
+
+def test_a_state_that_could_not_be_written_is_written_when_the_fault_is_gone(tmp_path: Path) -> None:
+    def full(*arguments: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    site = Site(tmp_path)
+    begun_elsewhere(site)
+    site.disk.system = OtherSystem(pwrite=full)
+    site.look()
+    assert site.worker.sessions.live is not None
+    site.disk.system = os
+    site.look()
+    assert {state.state for state in site.other.sessions._coordinator.workers()} == {"profiling"}
     site.close()
