@@ -27,7 +27,7 @@ class Membership:
         self._worker: WorkerId | None = None
         self._descriptor: int | None = None
         self._content = b""
-        self._written = b""
+        self._written: bytes | None = None
 
     @property
     def worker(self) -> WorkerId:
@@ -48,8 +48,8 @@ class Membership:
             self._worker = worker
             descriptor = self._locked_file()
             self._close()
-            self._descriptor, self._written = descriptor, b""
-        if self._written != self._content or not self._written:
+            self._descriptor, self._written = descriptor, None
+        if self._written != self._content:
             self._write(self._descriptor)
 
     def leave(self) -> None:
@@ -107,7 +107,7 @@ class Membership:
             self._system.pwrite(descriptor, self._content.ljust(_RECORD_SIZE), 0)
         except OSError as error:
             raise storage_failure(error, "a worker's state could not be written") from None
-        self._written = self._content or b" "
+        self._written = self._content
 
     def _state_of_other(self, name: str, worker: WorkerId) -> WorkerState | None:
         try:

@@ -182,6 +182,7 @@ class Sessions:
             logger.warning("profiling: %s", error.message)
             return
         finally:
+            self._quietly(self._coordinator.leave)
             self.idle = True
             self._transition.release()
         if ended is not None:
@@ -208,8 +209,8 @@ class Sessions:
         with self._transition:
             if self._closing.is_set():
                 return
-            self._coordinator.join(self._world.worker())
-            self._follow()
+            self._quietly(self._coordinator.join, self._world.worker())
+            self._quietly(self._follow)
             live = self.live
             recovered, self._recovered = self._recovered, []
         for order in recovered:
