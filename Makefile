@@ -26,6 +26,8 @@ endif
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check install
 PYTEST := $(RUN) -m pytest
+# two at a time, a file's tests one after the other; PARALLEL= runs them all in one process
+PARALLEL := -n 2 --dist loadfile
 SLOW := tests/browser tests/integration tests/promises tests/examples tests/__pycache__
 CORE = $(filter-out $(SLOW),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) tests/integration/test_known_truth.py
 
@@ -63,15 +65,15 @@ venv: $(VENV)/test $(VENV)/lint
 
 .PHONY: test
 test: $(VENV)/test
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(PARALLEL) $(ARGS)
 
 .PHONY: core
 core: $(VENV)/test
-	$(PYTEST) $(CORE) $(ARGS)
+	$(PYTEST) $(PARALLEL) $(CORE) $(ARGS)
 
 .PHONY: truth
 truth: $(VENV)/test
-	$(PYTEST) $(TRUTH) $(ARGS)
+	$(PYTEST) $(PARALLEL) $(TRUTH) $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/test
