@@ -18,7 +18,8 @@ from typing import BinaryIO, NamedTuple
 
 from ._heapnames import Labels, Names
 from ._heapplaces import Places
-from ._heaproots import Live, others, reader_for, running, starts
+from ._heaproots import others, reader_for, starts
+from ._heapthreads import Live, running
 from ._heapwalk import Walk
 
 # Exit codes that no interpreter uses by itself.
@@ -142,7 +143,7 @@ def walk(task: Task, objects: list[object]) -> None:
     heap = Walk(
         starts(task.live),
         others,
-        own=(task, task.out, task.scratch, task.report, task.live, task.live.frames, task.live.threads, *task.own),
+        own=own_objects(task),
         places=places,
         names=names,
         reader_of=lambda cls: reader_for(cls, names),
@@ -160,3 +161,12 @@ def walk(task: Task, objects: list[object]) -> None:
     }
     task.report.write(_encode(report).encode())
     task.report.flush()
+
+
+def own_objects(task: Task) -> Sequence[object]:
+    """Return what was made for the snapshot, and what must not be read; none of it belongs in it."""
+    live = task.live
+    stacks = live.stacks.values()
+    lists = [part for stack in stacks for part in (stack, stack.codes, stack.held, *stack.held)]
+    tables = (live.stacks, live.threads, live.dead, *live.dead)
+    return (task, task.out, task.scratch, task.report, live, *tables, *lists, *task.own)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import inspect
 import sys
 import types
 import weakref
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 from ._heapnames import Names, identifier, namespace, type_flags, type_mro
 from ._heapreaders import HEAP_TYPE, STEP, Reader, Reading, dict_getter, slots_of
+from ._heapthreads import frame_locals
 
 Pair = tuple[int, object]
 Part = Callable[[object], Iterable[Pair]]
@@ -276,13 +276,6 @@ def module_title(module: object) -> str:
     return "?"
 
 
-def frame_locals(frame: types.FrameType) -> list[tuple[object, object]]:
-    """Return the names and values in a function's frame; other frames work on dicts that are found elsewhere."""
-    if not frame.f_code.co_flags & inspect.CO_OPTIMIZED:
-        return []
-    return list(frame.f_locals.items())
-
-
 def parts_of(cls: type, names: Names) -> list[Part]:
     """Return what is known about the parts of objects of ``cls`` that the collector follows."""
     number = names.labels.number
@@ -317,7 +310,7 @@ def owned_of(cls: type, names: Names) -> list[Part]:
     ]
     parts: list[Part] = [functools.partial(_fields, getters)] if getters else []
     if cls is types.FrameType:
-        parts.append(lambda frame: [(_local(number, name), value) for name, value in frame_locals(frame)])  # type: ignore[arg-type]
+        parts.append(lambda frame: _locals(number, frame))  # type: ignore[arg-type]
     if inherits(cls, dict):
         parts.append(functools.partial(_text_keys, names))
     return parts
@@ -335,8 +328,8 @@ def _holds(cls: type) -> str:
     return next((name for base, name in HOLDERS if inherits(cls, base)), "(reference)")
 
 
-def _local(number: Callable[[str, str], int], name: object) -> int:
-    return number("context", identifier(name, "(local)"))
+def _locals(number: Callable[[str, str], int], frame: types.FrameType) -> list[Pair]:
+    return [(number("context", name), value) for name, value in frame_locals(frame)]
 
 
 def _fields(getters: Sequence[tuple[int, Callable[[object], object]]], value: object) -> Iterable[Pair]:
@@ -360,4 +353,4 @@ def _suspended_locals(
     frame = frame_of(value)
     if type(frame) is not types.FrameType:
         return []
-    return [(_local(number, name), child) for name, child in frame_locals(frame)]
+    return _locals(number, frame)

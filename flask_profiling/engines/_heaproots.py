@@ -1,4 +1,4 @@
-"""Where the walk begins, and which reader reads which class; collected just before the fork, laid out in the child."""
+"""Where the walk begins, and which reader reads which class."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import gc
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from ..model.heap import Label
-from ._heapnames import Names, class_name, code_name, identifier, thread_name, type_flags, type_mro
+from ._heapnames import Names, class_name, code_name, identifier, type_flags, type_mro
 from ._heapparts import HOLDERS, Classes, Codes, Holders, Parts, Titled, WeakReferences, inherits, module_title
 from ._heapreaders import (
     HAS_GC,
@@ -27,6 +26,7 @@ from ._heapreaders import (
     reads_plainly,
     slots_of,
 )
+from ._heapthreads import Live, held_by_threads
 from ._heapwalk import Start
 
 _TYPE_SUBCLASS = 1 << 31
@@ -46,31 +46,6 @@ _TITLED: tuple[tuple[type, type[Titled], str, Callable[..., str]], ...] = (
     (types.FrameType, Titled, "frame", lambda value: code_name(value.f_code)),
     (types.ModuleType, Titled, "module", module_title),
 )
-
-
-class Live(NamedTuple):
-    """What must be taken hold of before the fork: the child's own threads and thread table are gone after it."""
-
-    frames: dict[int, types.FrameType]
-    threads: dict[int, object]
-    current: int
-
-
-def live(frame: types.FrameType | None, current: int, threads: dict[int, object]) -> Live:
-    """Return the frames of all threads, the calling one from ``frame`` on, and the thread objects by identifier."""
-    frames = sys._current_frames()
-    if frame is not None:
-        frames[current] = frame
-    return Live(frames, threads.copy(), current)
-
-
-def running(taken: Live) -> Iterator[types.CodeType]:
-    """Yield the code that the threads are running."""
-    for top in taken.frames.values():
-        frame: types.FrameType | None = top
-        while frame is not None:
-            yield frame.f_code
-            frame = frame.f_back
 
 
 def reader_for(cls: type, names: Names) -> Reader:
@@ -108,30 +83,11 @@ def starts(taken: Live) -> list[Start]:
         for name, module in dict.items(sys.modules)
         if module is not None
     ]
-    return [Start("(modules)", held), Start("(threads)", _stacks(taken)), Start("(constants)", _constants())]
-
-
-def _stacks(taken: Live) -> list[tuple[Label, object]]:
-    held: list[tuple[Label, object]] = []
-    for number, (ident, frame) in enumerate(taken.frames.items(), 1):
-        thread = taken.threads.get(ident)
-        attributes = {} if thread is None else _attributes(thread)
-        name = thread_name(attributes.get("_name"), number)
-        held.append((Label("internal", f"stack of {name}"), frame))
-        if thread is not None:
-            held.append((Label("internal", name), thread))
-    return held
-
-
-def _attributes(value: object) -> dict[object, object]:
-    getter = dict_getter(type(value))
-    attributes = {} if getter is None else getter(value)
-    return {key: item for key, item in dict.items(attributes) if type(key) is str}
+    return [Start("(modules)", held), Start("(threads)", held_by_threads(taken)), Start("(constants)", _constants())]
 
 
 def _constants() -> list[tuple[Label, object]]:
-    singles = [None, True, False, Ellipsis, NotImplemented, (), "", b""]
-    shared = [*singles, *range(-5, 257), *map(chr, range(256)), *(bytes([code]) for code in range(256))]
+    shared = (None, True, False, Ellipsis, NotImplemented, (), "", b"", *range(-5, 257))
     return [(Label("element", index), value) for index, value in enumerate(shared)]
 
 

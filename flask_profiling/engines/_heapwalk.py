@@ -294,7 +294,8 @@ def _lengths(rows: NodeRows, reading: Reading) -> Sequence[int]:
 
 
 def _columns(batch: Sequence[_Piece]) -> list[slice]:
-    """Return slices that cover the children of a batch; what many objects hold under one name is mostly of one class."""
+    """Return slices that cover the children of a batch; what many objects hold under one name is mostly of one
+    class."""
     columns: list[slice] = []
     position = 0
     for piece in batch:

@@ -15,7 +15,7 @@ from ..model import Recording
 from ..model.heap import HeapSummary
 from . import EngineOptions, _heapchild, _heapfiles, _heapfork, _heapmemory
 from ._heapnames import class_name
-from ._heaproots import live
+from ._heapthreads import live
 
 # A walk takes two seconds per million objects on a slow core.
 _DEADLINE = 240

@@ -153,7 +153,7 @@ def test_names_of_the_source_are_shown_in_redacted_snapshots(tmp_path: Path) -> 
         BASKET.fill(pears=[1])
         RECORD = {"apples": [1], "sausages": [2]}
         snapshot("a")
-        """.replace("\n        ", "\n"),
+        """,
         tmp_path / "spool",
     )
     taken = Snapshot(tmp_path / "spool/a.heapsnapshot")
@@ -182,7 +182,7 @@ def test_a_zoo_of_hostile_objects_is_walked_without_a_single_call(tmp_path: Path
         zoo.disarm()
         say(called)
         say(list(recording.attachments))
-        """.replace("\n        ", "\n"),
+        """,
         tmp_path / "spool",
     )
     taken = Snapshot(tmp_path / "spool/a.heapsnapshot")
@@ -217,7 +217,7 @@ def test_a_zoo_that_was_called_is_noticed(tmp_path: Path) -> None:
         recording = snapshot("a", write=write)
         zoo.disarm()
         say(list(recording.notes))
-        """.replace("\n        ", "\n"),
+        """,
         tmp_path / "spool",
     )
     assert "RuntimeError" in str(answers[0])
@@ -258,7 +258,7 @@ def test_lazy_proxies_of_werkzeug_and_sqlalchemy_are_left_asleep(tmp_path: Path)
         say(list(snapshot("a", write=write).attachments))
         say(asked)
         SESSION.close(); ENGINE.dispose()
-        """.replace("\n        ", "\n"),
+        """,
         tmp_path / "spool",
     )
     assert answers[1] == [] and len(answers[0]) == 1  # type: ignore[arg-type]
