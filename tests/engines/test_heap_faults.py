@@ -373,12 +373,37 @@ def test_enough_memory_is_enough(tmp_path: Path) -> None:
 
 def test_a_machine_that_is_short_says_how_much(tmp_path: Path) -> None:
     told = _heapmemory.shortage(machine(tmp_path, resident=200, available=100))
-    assert told == "it may need 300 MB and the machine leaves 100 MB"
+    assert told == "it may need 280 MB and the machine leaves 100 MB"
 
 
 def test_a_container_that_is_short_is_noticed(tmp_path: Path) -> None:
     told = _heapmemory.shortage(machine(tmp_path, resident=200, available=4000, limit=str(512 << 20), used=300))
-    assert told == "it may need 300 MB and the container leaves 212 MB"
+    assert told == "it may need 280 MB and the container leaves 212 MB"
+
+
+def test_the_files_that_a_container_caches_do_not_count(tmp_path: Path) -> None:
+    root = machine(tmp_path, resident=200, available=4000, limit=str(512 << 20), used=300)
+    (root / "sys/fs/cgroup/memory.stat").write_text(f"anon 1\ninactive_file {200 << 20}\n")
+    assert _heapmemory.shortage(root) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "names"),
+    [
+        ("0::/service/worker", "service", ("memory.max", "memory.current")),
+        ("5:memory:/docker/1", "memory/docker/1", ("memory.limit_in_bytes", "memory.usage_in_bytes")),
+    ],
+)
+def test_the_groups_around_the_process_are_asked_too(
+    tmp_path: Path, line: str, place: str, names: tuple[str, str]
+) -> None:
+    root = machine(tmp_path, resident=200, available=4000)
+    (root / "proc/self/cgroup").write_text(f"{line}\n")
+    directory = root / "sys/fs/cgroup" / place
+    directory.mkdir(parents=True)
+    for name, number in zip(names, (512 << 20, 400 << 20), strict=True):
+        (directory / name).write_text(f"{number}\n")
+    assert _heapmemory.shortage(root) == "it may need 280 MB and the container leaves 112 MB"
 
 
 def test_a_machine_that_tells_nothing_is_trusted(tmp_path: Path) -> None:
