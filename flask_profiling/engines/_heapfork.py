@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 
 # Seconds between two looks at the child: short against a walk, long against the cost of a look.
-_POLL = 0.02
+POLL = 0.02
 # Seconds a killed child gets to disappear.
 _GRACE = 10.0
 # Seconds until a child whose number was lost must have told it.
@@ -64,7 +64,7 @@ def wait(pid: int, seconds: float) -> int | None:
                 return code
             if time.monotonic() >= deadline:
                 return kill(pid)
-            time.sleep(_POLL)
+            time.sleep(POLL)
     except BaseException:
         kill(pid)
         raise
@@ -81,7 +81,7 @@ def kill(pid: int) -> int | None:
         done, code = _look(pid)
         if done:
             return code
-        time.sleep(_POLL)
+        time.sleep(POLL)
     return None
 
 

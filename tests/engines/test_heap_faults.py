@@ -11,6 +11,7 @@ import pytest
 from flask_profiling.engines import EngineOptions, _heapfork, _heapmemory
 from flask_profiling.engines.heap import HeapEngine
 from flask_profiling.errors import Unavailable
+from tests.components import requires
 
 from .heaps import Snapshot, run
 
@@ -325,6 +326,38 @@ say(found)
     assert answers == [[["The heap snapshot leaves out the contents of strings, bytes and numbers."]] * 2]
     for name in "ab":
         Snapshot(tmp_path / f"spool/{name}/{name}.heapsnapshot")
+
+
+@requires("gevent")
+def test_greenlets_run_on_while_a_snapshot_is_taken(tmp_path: Path) -> None:
+    answers = run(
+        """
+from gevent import monkey
+monkey.patch_all()
+import gevent, time
+ticks = []
+class Held: pass
+def tick():
+    local = Held()
+    while True:
+        ticks.append(time.monotonic())
+        gevent.sleep(0.01)
+ticker = gevent.spawn(tick)
+second = gevent.spawn(lambda: say(list(snapshot("b").notes)))
+gevent.sleep(0.05)
+before = len(ticks)
+say(list(snapshot("a").notes))
+say(len(ticks) - before > 10)
+second.join()
+ticker.kill()
+""",
+        tmp_path / "spool",
+    )
+    note = ["The heap snapshot leaves out the contents of strings, bytes and numbers."]
+    assert [answer for answer in answers if answer is not True] == [note, note]
+    assert True in answers
+    for name in "ab":
+        assert Snapshot(tmp_path / f"spool/{name}.heapsnapshot").count("__main__.Held") == 1
 
 
 def test_without_a_place_to_write_to_the_engine_does_not_start() -> None:
