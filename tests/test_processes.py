@@ -90,7 +90,7 @@ except PermissionError:
     assert other.stdout == "True True\n"
 
 
-@pytest.mark.parametrize("pid", [0, -1, -os.getpid(), 2**31, 2**70])
+@pytest.mark.parametrize("pid", [0, -1, -os.getpid(), 2**31, 2**70], ids=["0", "-1", "own group", "2**31", "2**70"])
 @pytest.mark.parametrize("proc", ["/proc", NO_PROC])
 def test_number_that_is_no_pid_is_not_alive(pid: int, proc: str) -> None:
     assert not pid_alive(pid, proc=proc)
