@@ -31,12 +31,17 @@ _NICENESS = 3
 _encode = JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
+class Orphaned(BaseException):
+    """The process that wanted the snapshot is gone."""
+
+
 class Task(NamedTuple):
     """What the parent hands to its child: open files (all but these are closed), the pages of earlier walks, and the
     rules.
 
     ``out`` is the artifact, ``scratch`` room for the format, ``report`` where the child leaves JSON for the parent;
-    ``own`` are objects made for the snapshot, which do not belong in it.
+    ``own`` are objects made for the snapshot, which do not belong in it; ``temporary`` is where ``out`` is until the
+    parent renames it.
     """
 
     out: BufferedRandom
@@ -48,6 +53,8 @@ class Task(NamedTuple):
     live: Live
     seconds: int
     own: Sequence[object]
+    parent: int
+    temporary: str
 
 
 def run(task: Task, mask: Iterable[int]) -> None:
@@ -61,10 +68,18 @@ def run(task: Task, mask: Iterable[int]) -> None:
         code = NO_MEMORY
     except OSError as error:
         code = NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else FAILED
+    except Orphaned:
+        os.unlink(task.temporary)
     except BaseException as error:
         leave_word(task, error)
     finally:
         os._exit(code)
+
+
+def stay_only_with(parent: int) -> None:
+    """Raise Orphaned when the host has died: nobody would give the file its name, or remove it."""
+    if os.getppid() != parent:
+        raise Orphaned
 
 
 def leave_word(task: Task, error: BaseException) -> None:
@@ -148,6 +163,7 @@ def walk(task: Task, objects: list[object]) -> None:
         names=names,
         reader_of=lambda cls: reader_for(cls, names),
         scratch=task.scratch,
+        tick=lambda: stay_only_with(task.parent),
     )
     task.write_heap(heap, task.out)
     task.out.flush()

@@ -56,7 +56,7 @@ class Walk:
 
     ``starts`` are the roots in the order in which they claim what they reach; ``others`` gives objects that may have
     been missed, asked when everything else has been read; ``own`` are objects made for the walk, which are left out;
-    ``reader_of`` makes the reader of a class.
+    ``reader_of`` makes the reader of a class; ``tick`` is called again and again, and may raise to end the walk.
     """
 
     def __init__(
@@ -69,11 +69,13 @@ class Walk:
         names: Names,
         reader_of: ReaderOf,
         scratch: BinaryIO,
+        tick: Callable[[], None],
     ) -> None:
         self._starts = starts
         self._others = others
         self._places = places
         self._reader_of = reader_of
+        self._tick = tick
         self._readers: dict[int, Reader] = {}
         self._weak = names.labels.number("weak", "referent")
         self._queue: deque[_Run] = deque()
@@ -201,6 +203,7 @@ class Walk:
         return _Piece(rows, reading, tuple(compress(reading.children, strong)), strong)
 
     def _write(self, batch: Sequence[_Piece]) -> Iterator[Rows]:
+        self._tick()
         numbers = self._resolve(tuple(chain.from_iterable([piece.children for piece in batch])), _columns(batch))
         position = 0
         for rows, reading, children, strong in batch:

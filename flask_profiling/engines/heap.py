@@ -86,6 +86,8 @@ class HeapEngine:
                 live(caller, threading.get_ident(), threading._active),  # type: ignore[attr-defined]
                 self._deadline,
                 (files,),
+                os.getpid(),
+                str(files.temporary),
             )
             pid = _heapfork.spawn(lambda mask: _heapchild.run(task, mask), fork)
             code = _heapfork.wait(pid, self._deadline)

@@ -197,6 +197,33 @@ say(os.listdir(SPOOL))
     assert answers == ["left", "no child", []]
 
 
+def test_the_child_of_a_worker_that_was_killed_ends_and_removes_its_file(tmp_path: Path) -> None:
+    answers = run(
+        """
+import time
+worker = os.fork()
+if worker == 0:
+    def write(heap, out):
+        assert [path.name.startswith(".heap-") for path in SPOOL.iterdir()] == [True]
+        os.kill(worker_pid, 9)
+        while os.getppid() == worker_pid:
+            time.sleep(0.01)
+        write_heap(heap, out)
+        os._exit(0)
+    worker_pid = os.getpid()
+    snapshot("a", write=write)
+    os._exit(0)
+os.waitpid(worker, 0)
+deadline = time.monotonic() + 30
+while list(SPOOL.iterdir()) and time.monotonic() < deadline:
+    time.sleep(0.01)
+say(os.listdir(SPOOL))
+""",
+        tmp_path / "spool",
+    )
+    assert answers == [[]]
+
+
 @pytest.mark.parametrize(
     "host",
     ["signal.signal(signal.SIGCHLD, signal.SIG_IGN)", "signal.signal(signal.SIGCHLD, reap)"],

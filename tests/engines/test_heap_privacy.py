@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.components import requires
+
 from .heaps import Snapshot, run
 
 pytestmark = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="a snapshot needs fork")
@@ -223,8 +225,9 @@ def test_a_zoo_that_was_called_is_noticed(tmp_path: Path) -> None:
     assert "RuntimeError" in str(answers[0])
 
 
+@requires("sqlalchemy")
 def test_lazy_proxies_of_werkzeug_and_sqlalchemy_are_left_asleep(tmp_path: Path) -> None:
-    pytest.importorskip("sqlalchemy")
+
     answers = run(
         """
         from werkzeug.local import LocalProxy
