@@ -59,6 +59,7 @@ def sessions_of(app: Flask) -> ProfilingState:
 
 CLOSED = """
     import os, signal, sys, threading
+    import click.testing  # Flask's test client brings it, and on 3.14 it brings asyncio
     import flask
     import flask.cli
     from flask import Flask
