@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,9 @@ TRUE_PATHS = {
 )
 def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionRecording]:
     kind, workers = request.param
-    with serve(kind, tmp_path_factory.mktemp(kind), workers=workers) as server:
+    # Said here, for where packages are installed with --target they look like application code.
+    paths = {"PROFILING_APP_PATHS": str(Path(__file__).parent)}
+    with serve(kind, tmp_path_factory.mktemp(kind), workers=workers, environment=paths) as server:
         server.worker_pids(at_least=workers)
         assert server.start(cpu="calltree").status == 200
         server.load(ROUTES * ROUNDS)
