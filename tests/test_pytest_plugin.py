@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,11 @@ def test_unmarked(): client.get("/1000")
 FAILED = {"test_beyond", "test_typo", "test_own_failure", "test_misused", "test_fixture_beyond"}
 
 
+# Where the package is installed pytest finds the plugin itself, and would refuse to load it twice.
+_INSTALLED = any(point.name == "flask_profiling" for point in metadata.entry_points(group="pytest11"))
+_LOADED = [] if _INSTALLED else ["-p", "flask_profiling.pytest_plugin"]
+
+
 def run(directory: Path, *args: str) -> str:
     """Run pytest with the plugin, and every warning an error."""
     path = os.pathsep.join([str(directory), str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -94,8 +100,7 @@ def run(directory: Path, *args: str) -> str:
             PYTHON,
             "-m",
             "pytest",
-            "-p",
-            "flask_profiling.pytest_plugin",
+            *_LOADED,
             "-W",
             "error",
             "--strict-markers",
