@@ -114,7 +114,9 @@ def _holders(heap: Heap, added: Mapping[str, array[int]], retainers: Retainers) 
             count, size = sums.get(holder, (0, 0))
             sums[holder] = (count + 1, size + heap.sizes[node])
     largest = sorted(sums.items(), key=lambda item: (-item[1][1], item[0]))[:_MOST_HOLDERS]
-    return tuple(Holder(retainers.way(node), heap.class_of(node), *amount) for node, amount in largest)
+    holders = [Holder(retainers.way(node), heap.class_of(node), *amount) for node, amount in largest]
+    # A root such as (threads) or (held elsewhere) is no object with a name: the last place to look for a leak.
+    return tuple(sorted(holders, key=lambda holder: holder.way.text.startswith("(")))
 
 
 def _holder(node: int, is_new: bytearray, holder_of: dict[int, int], retainers: Retainers) -> int:
