@@ -61,25 +61,33 @@ def build_blueprint(*, admit: Callable[[Mapping[str, object]], None], limit: Cal
 
     def add_routes(state: BlueprintSetupState) -> None:
         for name, endpoint in ENDPOINTS.items():
-            # Blueprint.route() cannot say "any method", and what it leaves out would get the app's own 405 page.
-            rule = state.app.url_rule_class(
-                f"{state.url_prefix or ''}/{name}",
-                endpoint=f"{state.name_prefix}.{state.name}.{name}".lstrip("."),
-                subdomain=state.subdomain,
-            )
-            rule.provide_automatic_options = False  # type: ignore[attr-defined]  # Flask's own note to itself
-            state.app.url_map.add(rule)
-            state.app.view_functions[rule.endpoint] = _view(endpoint, admit, limit)
+            full_name = f"{state.name_prefix}.{state.name}.{name}".lstrip(".")
+            state.app.view_functions[full_name] = _view(endpoint, admit, limit)
+            for place in _places(state):
+                # Blueprint.route() cannot say "any method", and what it leaves out would get the app's own 405 page.
+                rule = state.app.url_rule_class(f"{state.url_prefix or ''}/{name}", endpoint=full_name, **place)
+                rule.provide_automatic_options = False  # type: ignore[attr-defined]  # Flask's own note to itself
+                state.app.url_map.add(rule)
 
     blueprint.record(add_routes)
     blueprint.register_error_handler(HTTPException, _http_error)
     return blueprint
 
 
+def _places(state: BlueprintSetupState) -> tuple[dict[str, str | None], ...]:
+    """Where the rules stand: an app that looks at the Host to find its routes has us on every one, for who may ask is
+    the gate's to say."""
+    if state.app.url_map.host_matching:
+        return ({"host": "<host>"},)
+    if getattr(state.app, "subdomain_matching", False) and not state.subdomain:
+        return ({"subdomain": ""}, {"subdomain": "<host>"})
+    return ({"subdomain": state.subdomain},)
+
+
 def _view(
     endpoint: Endpoint, admit: Callable[[Mapping[str, object]], None], limit: Callable[[], None]
-) -> Callable[[], Response]:
-    def view() -> Response:
+) -> Callable[..., Response]:
+    def view(host: str = "") -> Response:
         try:
             admit(request.environ)
             if request.method == "OPTIONS":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,10 +55,22 @@ def make_app(
 ) -> Flask:
     app = Flask(__name__)
     app.testing = True
+    wire(app, sessions, config=config, limit=limit, admit=admit, prefix=prefix)
+    return app
+
+
+def wire(
+    app: Flask,
+    sessions: FakeSessions | None = None,
+    *,
+    config: Config = CONFIG,
+    limit: Callable[[], None] = nothing,
+    admit: Callable[[Mapping[str, object]], None] | None = None,
+    prefix: str = PREFIX,
+) -> None:
     app.extensions["profiling"] = ProfilingState(config, sessions or FakeSessions())  # type: ignore[arg-type]
     check = admit or (lambda environ: check_caller(config, caller_of(environ)))
     app.register_blueprint(build_blueprint(admit=check, limit=limit), url_prefix=prefix)
-    return app
 
 
 @pytest.fixture
@@ -726,6 +739,25 @@ def test_inside_another_blueprint_it_is_served_under_both_prefixes() -> None:
     app.register_blueprint(outer)
     assert app.test_client().get("/outer/inner/status").status_code == 200
     assert "outer.profiling.status" in app.view_functions
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:5000", "127.0.0.1:8000", "[::1]:8000"])
+@pytest.mark.parametrize("kind", [{"host_matching": True, "static_host": "localhost"}, {"subdomain_matching": True}])
+def test_an_app_that_finds_its_routes_by_host_is_served_on_each(kind: dict[str, object], host: str) -> None:
+    app = Flask(__name__, **kind)  # type: ignore[arg-type]
+    app.config["SERVER_NAME"] = "shop.test"
+    wire(app)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Werkzeug: the Host is not the SERVER_NAME
+        answer = app.test_client().post(f"{PREFIX}/start", headers={"Host": host})
+    assert (answer.status_code, answer.json["message"]) == (200, "Profiling session started")
+
+
+def test_a_foreign_host_is_refused_by_an_app_that_finds_its_routes_by_host() -> None:
+    app = Flask(__name__, host_matching=True, static_host="localhost")
+    wire(app)
+    answer = app.test_client().post(f"{PREFIX}/stop", headers={"Host": "evil.test"})
+    assert answer.status_code == 403
 
 
 def test_a_catch_all_of_the_app_does_not_take_our_addresses() -> None:
