@@ -40,6 +40,7 @@ PACKAGES: dict[str, tuple[str, str]] = {
     "hypercorn": ("hypercorn", "pip install hypercorn"),
     "jsonschema": ("jsonschema", "pip install jsonschema"),
     "opentelemetry": ("opentelemetry.trace", "pip install opentelemetry-api"),
+    "opentelemetry-flask": ("opentelemetry.instrumentation.flask", "pip install opentelemetry-instrumentation-flask"),
     "opentelemetry-sdk": ("opentelemetry.sdk", "pip install opentelemetry-sdk"),
     "playwright": ("playwright", "pip install playwright"),
     "pygraphviz": ("pygraphviz", "pip install pygraphviz"),
