@@ -63,9 +63,11 @@ def build_blueprint(*, admit: Callable[[Mapping[str, object]], None], limit: Cal
         for name, endpoint in ENDPOINTS.items():
             full_name = f"{state.name_prefix}.{state.name}.{name}".lstrip(".")
             state.app.view_functions[full_name] = _view(endpoint, admit, limit)
-            for place in _places(state):
+            for host, subdomain in _places(state):
                 # Blueprint.route() cannot say "any method", and what it leaves out would get the app's own 405 page.
-                rule = state.app.url_rule_class(f"{state.url_prefix or ''}/{name}", endpoint=full_name, **place)
+                rule = state.app.url_rule_class(
+                    f"{state.url_prefix or ''}/{name}", endpoint=full_name, host=host, subdomain=subdomain
+                )
                 rule.provide_automatic_options = False  # type: ignore[attr-defined]  # Flask's own note to itself
                 state.app.url_map.add(rule)
 
@@ -74,14 +76,14 @@ def build_blueprint(*, admit: Callable[[Mapping[str, object]], None], limit: Cal
     return blueprint
 
 
-def _places(state: BlueprintSetupState) -> tuple[dict[str, str | None], ...]:
-    """Where the rules stand: an app that looks at the Host to find its routes has us on every one, for who may ask is
-    the gate's to say."""
+def _places(state: BlueprintSetupState) -> tuple[tuple[str | None, str | None], ...]:
+    """Where the rules stand, as host and subdomain: an app that looks at the Host to find its routes has us on every
+    one, for who may ask is the gate's to say."""
     if state.app.url_map.host_matching:
-        return ({"host": "<host>"},)
+        return (("<host>", None),)
     if getattr(state.app, "subdomain_matching", False) and not state.subdomain:
-        return ({"subdomain": ""}, {"subdomain": "<host>"})
-    return ({"subdomain": state.subdomain},)
+        return ((None, ""), (None, "<host>"))
+    return ((None, state.subdomain),)
 
 
 def _view(
