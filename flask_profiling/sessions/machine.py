@@ -17,8 +17,9 @@ from ..engines import Engine
 from ..errors import NotRunning, ProfilingError, StorageFailed
 from ..model import Artifact, Part, Session, SessionOptions
 from .collecting import merged, write_artifacts
+from .contained import containment
 from .live import Live
-from .results import Started, Status, Stopped, already_running
+from .results import Started, Status, Stopped, already_running, one_each, told_apart
 from .world import Cleaned, Store, World, repeat, started_engines
 
 logger = logging.getLogger("flask_profiling")
@@ -55,12 +56,12 @@ class Sessions:
         self._world = world
         self._auto_generate = auto_generate
         self._cleanup_on_exit = cleanup_on_exit
-        self._said: set[str] = set()
+        self._quietly = containment()
         self._begin_life()
 
     def _begin_life(self) -> None:
         self._transition = threading.Lock()
-        self._attended = False
+        self._attended: float | None = None  # since when, by the monotonic clock
         self._looks = 0
         self._closing = threading.Event()
         self._left: str | None = None
@@ -74,8 +75,8 @@ class Sessions:
         Called on a process's first request; never raises.
         """
         with self._transition:
-            if not self._attended and not self._closing.is_set():
-                self._attended = True
+            if self._attended is None and not self._closing.is_set():
+                self._attended = self._world.monotonic()
                 self._quietly(self._coordinator.join, self._world.worker())
                 self._quietly(self._follow)
                 self._quietly(
@@ -103,13 +104,13 @@ class Sessions:
                 if running is not None:
                     raise already_running(running, now=world.now(), monotonic=world.monotonic())
                 self._publish(order)
-        workers = self._wait_for_start(session.id)
+        workers, missing = told_apart(self._wait_for_start(session.id), session.id)
         started = Started(
             session=session,
             deadline=session.started + options.seconds,
             devtools_url=world.devtools_url(),
-            workers=tuple(state.worker for state in workers if state.session_id == session.id),
-            missing=tuple(state.worker for state in workers if state.session_id != session.id),
+            workers=workers,
+            missing=missing,
         )
         self._quietly(world.on_started, started)
         return started
@@ -150,7 +151,7 @@ class Sessions:
             collecting=collecting is not None,
             session=None if order is None else order.session,
             deadline=None if order is None else world.now() + order.deadline - world.monotonic(),
-            workers=self._coordinator.workers(),
+            workers=one_each(self._coordinator.workers()),
             last=self._coordinator.last(),
             artifacts=self._store.artifacts(),
             notes=notes,
@@ -171,16 +172,15 @@ class Sessions:
         Never raises. ``recycled`` says that the server replaces this worker: the session then waits for the successor.
         """
         self._closing.set()
-        if not self._attended:
-            return
+        if self._attended is not None:
+            self._quietly(self._end_life, recycled)
+
+    def _end_life(self, recycled: bool) -> None:
         if not self._transition.acquire(timeout=SHUTDOWN_PATIENCE):
             logger.warning("profiling: this worker is busy while the process ends; its part of the session is lost")
             return
         try:
             ended, part = self._depart(recycled=recycled)
-        except ProfilingError as error:
-            logger.warning("profiling: %s", error.message)
-            return
         finally:
             self._quietly(self._coordinator.leave)
             self.idle = True
@@ -269,6 +269,9 @@ class Sessions:
     def _take_part(self, order: Order, prepared: tuple[list[Engine], list[str]]) -> None:
         started, notes = prepared
         session_id = order.session.id
+        late = self._world.monotonic() - max(order.begun, self._attended or 0.0)
+        if late > START_PATIENCE:  # the start has answered without this worker
+            notes.append(f"worker {self._world.worker().pid} joined {late:.1f} s late; what it served before is missing")
         self.live = Live(session_id, order.deadline, worker=self._world.worker(), engines=started, notes=notes)
         self._left = None
         self.idle = False
@@ -382,17 +385,3 @@ class Sessions:
             f"session {live.session_id} is lost: the output directory was deleted or replaced while it ran; "
             "start a new one"
         )
-
-    def _quietly(self, action: Callable[..., object], *arguments: object, **named: object) -> None:
-        """Run an action whose failure must not reach the host; each kind of failure is logged once."""
-        try:
-            action(*arguments, **named)
-        except ProfilingError as error:
-            if error.message not in self._said:
-                self._said.add(error.message)
-                logger.warning("profiling: %s", error.message)
-        except Exception as error:
-            kind = f"{type(error).__name__} in {getattr(action, '__name__', action)}"
-            if kind not in self._said:
-                self._said.add(kind)
-                logger.exception("profiling: %s; the host is not affected", kind)

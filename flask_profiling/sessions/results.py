@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..coordination import Order, WorkerState
+from ..coordination import IDLE, Order, WorkerState
 from ..errors import AlreadyRunning
 from ..model import Artifact, Session, SessionRecording, WorkerId
 
@@ -53,6 +53,20 @@ class Status:
     artifacts: tuple[Artifact, ...]
     notes: tuple[str, ...] = ()
     collecting: bool = False
+
+
+def told_apart(
+    states: Sequence[WorkerState], session_id: str
+) -> tuple[tuple[WorkerId, ...], tuple[WorkerId, ...]]:
+    """Return the processes that take part in the session and those that do not yet, each once: it may serve several
+    apps."""
+    taking_part = {state.worker: None for state in states if state.session_id == session_id}
+    return tuple(taking_part), tuple({state.worker: None for state in states if state.worker not in taking_part})
+
+
+def one_each(states: Iterable[WorkerState]) -> tuple[WorkerState, ...]:
+    """Return one state for each process: that of its busiest app."""
+    return tuple({state.worker: state for state in sorted(states, key=lambda state: state.state != IDLE)}.values())
 
 
 def already_running(order: Order, *, now: float, monotonic: float) -> AlreadyRunning:

@@ -141,6 +141,23 @@ def test_a_worker_that_does_not_answer_is_named_as_missing(output: Path) -> None
     assert any("Worker 2 took part and delivered nothing" in note for note in stopped.notes)
 
 
+def test_two_apps_of_one_process_are_one_worker(output: Path) -> None:
+    time = Time()
+    one, other = machine(output, time=time), machine(output, time=time)
+    time.meanwhile = lambda: other.sessions._tick(False)
+    other.sessions.attend()
+    started = one.sessions.start(CPU)
+    status = one.sessions.status()
+    assert [worker.pid for worker in started.workers] == [1]
+    assert started.missing == ()
+    assert [(each.worker.pid, each.state) for each in status.workers] == [(1, "profiling")]
+    one.visit("GET /one")
+    other.visit("GET /other")
+    stopped = one.sessions.stop()
+    assert [worker.pid for worker in stopped.workers] == [1]
+    assert set(stopped.recording.requests) == {"GET /one", "GET /other"}
+
+
 def test_a_late_worker_takes_part_from_its_first_request(output: Path) -> None:
     time = Time()
     first, late = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
