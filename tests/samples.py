@@ -18,11 +18,15 @@ from flask_profiling.model import (
     HeapSummary,
     Recording,
     SessionRecording,
+    SlowRequest,
+    SlowRequests,
     Track,
     TreeBuilder,
 )
 from tests.formats.calls import call, profiled, recording
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PAGE = Function("/srv/shop/pages.py", 12, "page")
 ODD = Function("/srv/\udcff/é.py", 7, '<b>"\ud800\0\\\n&')
 
 # kind of data -> something of that kind, and something that only a damaged or hostile process would have recorded
@@ -39,7 +43,15 @@ SAMPLES: dict[str, Callable[[], Data]] = {
     ),
     "growth": lambda: Growth({"shop.visits.Visit": (3, 43), "dict": (900, 800)}, (10, 10), 2),
     "heapsummary": lambda: HeapSummary(3, 2, True, {"dict": (2, 128), "shop.models.Product": (1, 48)}),
-    "calltree": lambda: call_tree("GET /", Function("/srv/shop/pages.py", 12, "page"), 0.25),
+    "calltree": lambda: call_tree("GET /", PAGE, 0.25),
+    "slowrequests": lambda: SlowRequests(
+        0.5,
+        7,
+        (
+            SlowRequest("GET /", TRACE, 1.7e9, 0.75, 0.5, 200, 812, "Thread-1", False, call_tree("GET /", PAGE, 0.25)),
+            SlowRequest("POST /checkout", TRACE[::-1], 1.7e9, 0.625, None, 0, 812, "Thread-2", True),
+        ),
+    ),
     "callgraphs": lambda: CallGraphs(
         {
             "GET /": profiled([call("page", 0.25, call("render", 0.5), call("render", 1.0))]),
@@ -56,6 +68,24 @@ ODD_SAMPLES: dict[str, Callable[[], Data]] = {
     "growth": lambda: Growth({"</script>\udcff": (10**30, 0), "": (0, 0)}, (0, 10**30), 10**30),
     "heapsummary": lambda: HeapSummary(0, 10**30, False, {"</script>\udcff": (10**30, 0), "": (0, 0)}),
     "calltree": lambda: call_tree("GET /\udcff</script>", ODD, -1e308),
+    "slowrequests": lambda: SlowRequests(
+        -1e308,
+        10**30,
+        (
+            SlowRequest(
+                "GET /\udcff</script>",
+                "</script>\udcff",
+                -1e308,
+                -1e308,
+                1e308,
+                10**30,
+                10**30,
+                "",
+                True,
+                call_tree("", ODD, 1.0),
+            ),
+        ),
+    ),
     "callgraphs": lambda: CallGraphs(
         {
             "GET /\udcff</script>": CallGraph(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
-from ..model import Recording
+from ..model import CallTree, Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,27 @@ class RequestEngine(Protocol):
 
     def leave(self, token: object) -> None:
         """End what :meth:`enter` began, in the same thread; harmless after ``stop``."""
+
+
+@runtime_checkable
+class SingleRequestEngine(RequestEngine, Protocol):
+    """An engine that can tell one request from another, where it is told which is which."""
+
+    def begin_request(self, route: str) -> object:
+        """Take a request in; it is entered by :meth:`enter_request` as often as it goes on, on any threads, one after
+        the other."""
+
+    def enter_request(self, request: object) -> object:
+        """Begin to attribute what the calling thread does to this request; as :meth:`RequestEngine.enter`."""
+
+    def end_request(self, request: object) -> int:
+        """Count the request with its route; returns about how many bytes its own tree takes as long as it is held.
+
+        Harmless after ``stop``, which ends all.
+        """
+
+    def request_tree(self, request: object) -> CallTree:
+        """Return the calls of one request that is over."""
 
 
 # engine name -> "module:factory"; factory(options: EngineOptions) -> Engine imports nothing optional before start()

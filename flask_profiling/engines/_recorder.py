@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 from types import CodeType
@@ -15,7 +15,7 @@ from ..model import CallTree, Function, Track, TreeBuilder
 MOST_NODES = 100_000
 MOST_TRANSITIONS = 2_000_000
 MOST_STRETCHES = 200_000
-_IDLE = -1
+IDLE = -1
 
 
 class Node:
@@ -55,6 +55,10 @@ class Segment:
     end: int
     first: int
     last: int
+
+    def moved(self, entries: int) -> Segment:
+        """Return the same stretch in a log that has so many entries in front of it."""
+        return Segment(self.thread, self.begin, self.end, self.first + entries, self.last + entries)
 
 
 class Recorder:
@@ -126,7 +130,7 @@ class Recorder:
         if segment is None:
             return
         if not self._silent:
-            self._log(now, _IDLE)
+            self._log(now, IDLE)
         segment.end, segment.last = now, len(self.times)
 
     def discard(self) -> None:
@@ -181,6 +185,10 @@ class Recorder:
         else:
             self._drop(now)
 
+    def child(self, code: CodeType, parent: Node) -> Node | None:
+        """Return the node of a function below another, or None (and one dropped call) where there is no room for it."""
+        return parent.children.get(id(code)) or self._made(code, parent)
+
     def _log(self, now: int, top: int) -> None:
         # The ends of a stretch do not count against the budget: there are as many as requests.
         self.times.append(now)
@@ -191,7 +199,7 @@ class Recorder:
         if not self._silent:
             # What comes is unknown: without this the last function seen would seem to go on.
             self._silent = True
-            self._log(now, _IDLE)
+            self._log(now, IDLE)
 
     def _made(self, code: CodeType, parent: Node) -> Node | None:
         if self._budget.nodes <= 0:
@@ -224,18 +232,24 @@ class Recorders:
         """The thread has done with it."""
         self._free.setdefault(recorder.route, []).append(recorder)
 
-    def tree(self, *, scope: str, worker: int, is_library: Callable[[CodeType], bool]) -> CallTree:
-        """Return what all recorders hold as one tree, its origin at the first request."""
-        builder = TreeBuilder(scope)
-        recorders = list(self._all)
-        origin = min((recorder.times[0] for recorder in recorders if recorder.times), default=0) // 1000
-        threads: dict[str, list[tuple[Segment, Recorder, list[int]]]] = {}
-        for recorder in recorders:
-            nodes = _added(recorder, builder, is_library)
-            for segment in recorder.segments:
-                threads.setdefault(segment.thread, []).append((segment, recorder, nodes))
-        tracks = [_track(worker, thread, several, builder, origin) for thread, several in threads.items()]
-        return builder.tree(tracks=tracks, dropped=self.budget.dropped_transitions, origin=origin)
+    def all(self) -> list[Recorder]:
+        """Return every recorder of the session."""
+        return list(self._all)
+
+
+def tree_of(
+    recorders: Sequence[Recorder], *, scope: str, worker: int, is_library: Callable[[CodeType], bool], dropped: int
+) -> CallTree:
+    """Return what recorders hold as one tree, of which ``dropped`` transitions are missing."""
+    builder = TreeBuilder(scope)
+    origin = min((segment.begin for recorder in recorders for segment in recorder.segments), default=0) // 1000
+    threads: dict[str, list[tuple[Segment, Recorder, list[int]]]] = {}
+    for recorder in recorders:
+        nodes = _added(recorder, builder, is_library)
+        for segment in recorder.segments:
+            threads.setdefault(segment.thread, []).append((segment, recorder, nodes))
+    tracks = [_track(worker, thread, several, builder, origin) for thread, several in threads.items()]
+    return builder.tree(tracks=tracks, dropped=dropped, origin=origin)
 
 
 def _added(recorder: Recorder, builder: TreeBuilder, is_library: Callable[[CodeType], bool]) -> list[int]:
@@ -274,7 +288,7 @@ def _track(
         last = segment.last if segment.end else min(len(recorder.times), len(recorder.tops))
         times += (time // 1000 - origin for time in recorder.times[segment.first : last])
         nodes += (
-            _IDLE if top == _IDLE else places[top] if top < len(places) else places[0]
+            IDLE if top == IDLE else places[top] if top < len(places) else places[0]
             for top in recorder.tops[segment.first : last]
         )
         end = segment.end or recorder.mark

@@ -10,13 +10,15 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..errors import Unavailable
-from ..model import Recording
+from ..model import CallTree, Recording
 from . import EngineOptions
+from ._alone import RequestRecorder, add
 from ._appcode import application_code
-from ._recorder import Recorder, Recorders
+from ._recorder import Recorder, Recorders, tree_of
 
 _log = logging.getLogger("flask_profiling")
 
@@ -58,6 +60,7 @@ class CallTreeEngine:
         # Late: where gevent has patched threads, this is local to greenlets.
         self._current = threading.local()
         self._running: dict[int, Recorder] = {}
+        self._alone: dict[int, RequestRecorder] = {}
         self._left_out = 0
         self._stopped = False
 
@@ -78,18 +81,25 @@ class CallTreeEngine:
 
     def enter(self, route: str) -> object:
         """Begin to attribute what the calling thread does to ``route``; returns a token for :meth:`leave`."""
-        if self._stopped or self._hooks is None or getattr(self._current, "recorder", None) is not None:
-            return None
-        recorder = self._recorders.take(route)
+        return None if self._is_closed() else self._entered(self._recorders.take(route))
+
+    def _is_closed(self) -> bool:
+        return self._stopped or self._hooks is None or getattr(self._current, "recorder", None) is not None
+
+    def _entered(self, recorder: Recorder) -> Recorder | None:
         recorder.begin()
         self._running[id(recorder)] = recorder
-        if not self._hooks.enter(recorder):
-            self._left_out += 1
-            self._running.pop(id(recorder), None)
-            recorder.discard()
+        if self._hooks is not None and self._hooks.enter(recorder):
+            return recorder
+        self._left_out += 1
+        self._running.pop(id(recorder), None)
+        recorder.discard()
+        self._give_back(recorder)
+        return None
+
+    def _give_back(self, recorder: Recorder) -> None:
+        if not isinstance(recorder, RequestRecorder):
             self._recorders.give_back(recorder)
-            return None
-        return recorder
 
     def leave(self, token: object) -> None:
         """End what :meth:`enter` began, in the same thread; harmless after :meth:`stop`."""
@@ -98,7 +108,33 @@ class CallTreeEngine:
         self._hooks.leave()
         if self._running.pop(id(token), None) is not None:
             token.end()
-            self._recorders.give_back(token)
+            self._give_back(token)
+
+    def begin_request(self, route: str) -> object:
+        """Take in a request that is recorded for itself; see :class:`flask_profiling.engines.SingleRequestEngine`."""
+        request = RequestRecorder(route, self._recorders.budget)
+        self._alone[id(request)] = request
+        return request
+
+    def enter_request(self, request: object) -> object:
+        """Begin to attribute what the calling thread does to a request; returns a token for :meth:`leave`."""
+        if self._is_closed() or not isinstance(request, RequestRecorder) or id(request) not in self._alone:
+            return None
+        return self._entered(request)
+
+    def end_request(self, request: object) -> int:
+        """Add a request to its route, once; returns about how many bytes its own tree takes."""
+        if not isinstance(request, RequestRecorder):
+            return 0
+        if self._alone.pop(id(request), None) is not None:
+            add(request, self._recorders)
+        return request.weight()
+
+    def request_tree(self, request: object) -> CallTree:
+        """Return the calls of one request that is over; raises TypeError for what is none."""
+        if not isinstance(request, RequestRecorder):
+            raise TypeError(f"a request was expected, not {type(request).__name__}")
+        return self._tree([request], request.budget.dropped_transitions)
 
     def stop(self) -> Recording:
         """End collecting, put everything back as it was and return the tree."""
@@ -110,6 +146,8 @@ class CallTreeEngine:
         self._running.clear()
         for recorder in open_ones:
             recorder.end()
+        for request in list(self._alone.values()):
+            self.end_request(request)
         budget = self._recorders.budget
         counted = {
             "requests were still running at the stop: their open calls end there.": len(open_ones),
@@ -120,11 +158,17 @@ class CallTreeEngine:
             ),
         }
         notes += tuple(f"{number} {sentence}" for sentence, number in counted.items() if number)
+        return Recording("calltree", self._tree(self._recorders.all(), budget.dropped_transitions), notes)
+
+    def _tree(self, recorders: Sequence[Recorder], dropped: int) -> CallTree:
         is_application = self._is_application
-        tree = self._recorders.tree(
-            scope=self.options.scope, worker=os.getpid(), is_library=lambda code: not is_application(code)
+        return tree_of(
+            recorders,
+            scope=self.options.scope,
+            worker=os.getpid(),
+            is_library=lambda code: not is_application(code),
+            dropped=dropped,
         )
-        return Recording("calltree", tree, notes)
 
     def abandon(self) -> None:
         """In a forked child: put the hooks back, and keep nothing."""
@@ -132,6 +176,7 @@ class CallTreeEngine:
         if self._hooks is not None:
             self._hooks.stop()
         self._running.clear()
+        self._alone.clear()
 
     def _picked_hooks(self) -> Hooks:
         everything = self.options.scope == "all"

@@ -20,6 +20,7 @@ from .session import (
     WorkerId,
     merge_recordings,
 )
+from .slow import SlowRequest, SlowRequests, slowest
 from .tree import CallTree, Track, TreeBuilder
 
 __all__ = [
@@ -44,9 +45,12 @@ __all__ = [
     "Session",
     "SessionOptions",
     "SessionRecording",
+    "SlowRequest",
+    "SlowRequests",
     "Track",
     "TreeBuilder",
     "WorkerId",
     "bucket_of",
     "merge_recordings",
+    "slowest",
 ]

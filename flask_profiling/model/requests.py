@@ -32,7 +32,8 @@ class RouteTimes:
 
     def quantile(self, fraction: float) -> float:
         """Return the wall time in seconds that ``fraction`` of the requests did not exceed, within 9 %."""
-        wanted = max(1, math.ceil(fraction * self.requests))
+        # a damaged recording may hold more than a float can
+        wanted = max(1, math.ceil(fraction * min(self.requests, 2**53)))
         seen = 0
         for bucket in sorted(self.buckets):
             seen += self.buckets[bucket]

@@ -14,6 +14,7 @@ from .graph import CallGraphs
 from .heap import HeapSummary
 from .memory import Allocations, Growth
 from .requests import RouteTimes
+from .slow import SlowRequests
 from .tree import CallTree
 
 # Bumped when a part or a stored recording changes in a way that older code cannot read.
@@ -33,28 +34,37 @@ class Data(Protocol):
 
 
 # kind -> class with from_json() and merged_with()
-DATA_KINDS: dict[str, type[Allocations | CallGraphs | CallTree | Growth | HeapSummary]] = {
+DATA_KINDS: dict[str, type[Allocations | CallGraphs | CallTree | Growth | HeapSummary | SlowRequests]] = {
     "allocations": Allocations,
     "callgraphs": CallGraphs,
     "calltree": CallTree,
     "growth": Growth,
     "heapsummary": HeapSummary,
+    "slowrequests": SlowRequests,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
     """What one session collects: ``cpu`` engine name or ``"off"``, ``heap`` snapshot at stop, ``allocations`` in
-    tracemalloc frames (0 is off), ``seconds`` until it stops by itself."""
+    tracemalloc frames (0 is off), ``seconds`` until it stops by itself, and which requests it keeps one by one: those
+    that take ``slow`` seconds or longer (0: none)."""
 
     cpu: str
     heap: bool
     allocations: int
     seconds: float
+    slow: float = 0.0
 
     def to_json(self) -> dict[str, object]:
         """Return the fields by name."""
-        return {"cpu": self.cpu, "heap": self.heap, "allocations": self.allocations, "seconds": self.seconds}
+        return {
+            "cpu": self.cpu,
+            "heap": self.heap,
+            "allocations": self.allocations,
+            "seconds": self.seconds,
+            "slow": self.slow,
+        }
 
     @classmethod
     def from_json(cls, value: object) -> SessionOptions:
@@ -65,6 +75,7 @@ class SessionOptions:
             _json.flag(document.get("heap")),
             _json.count(document.get("allocations")),
             _json.real(document.get("seconds")),
+            _json.real(document.get("slow", 0.0)),
         )
 
 
