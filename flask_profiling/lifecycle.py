@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
+from .sessions import containment
+
 FINALISE_PATIENCE = 10.0
 
 Handler = Callable[[int, FrameType | None], object]
@@ -40,6 +42,7 @@ class Lifecycle:
         self._hooked = False
         self._signalled = False
         self._chained: dict[int, Handler] = {}
+        self._quietly = containment()
 
     def look_after(self, machine: Machine) -> None:
         """Finish ``machine`` when the process ends."""
@@ -74,8 +77,11 @@ class Lifecycle:
             return
         # In a thread of its own: the main thread may have been interrupted while it held one of our locks.
         finalise = threading.Thread(target=self._finish, name="flask-profiling-end", daemon=True)
-        finalise.start()
-        finalise.join(FINALISE_PATIENCE)
+        try:
+            finalise.start()
+            finalise.join(FINALISE_PATIENCE)
+        except RuntimeError:  # no thread can be had any more
+            self._finish()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -84,11 +90,11 @@ class Lifecycle:
 
     def _finish(self, *, recycled: bool = False) -> None:
         for machine in list(self._machines):
-            machine.shut_down(recycled=recycled)
+            self._quietly(machine.shut_down, recycled=recycled)
 
     def _after_fork(self) -> None:
         for machine in list(self._machines):
-            machine.forget()
+            self._quietly(machine.forget)
 
 
 def _is_gunicorn(handler: Callable[..., object]) -> bool:

@@ -37,10 +37,14 @@ class Order:
         document: Mapping[str, object] = _json.mapping(value)
         return cls(Session.from_json(document.get("session")), _json.real(document.get("deadline")))
 
+    @property
+    def begun(self) -> float:
+        """When the session was started, on this machine's monotonic clock."""
+        return self.deadline - self.session.options.seconds
+
     def ended(self, *, at: float, monotonic: float, by: str) -> Order:
         """Return the order of the ended session; ``at`` is Unix time, ``monotonic`` the monotonic clock's reading."""
-        begun = self.deadline - self.session.options.seconds
-        duration = max(0.0, monotonic - begun)
+        duration = max(0.0, monotonic - self.begun)
         return replace(self, session=replace(self.session, ended=at, duration=duration, ended_by=by))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Callable
 from functools import partial
 
 from ..coordination import IDLE, PROFILING, WRITING, Coordinator, Order, WorkerState
@@ -271,7 +270,7 @@ class Sessions:
         session_id = order.session.id
         late = self._world.monotonic() - max(order.begun, self._attended or 0.0)
         if late > START_PATIENCE:  # the start has answered without this worker
-            notes.append(f"worker {self._world.worker().pid} joined {late:.1f} s late; what it served before is missing")
+            notes.append(f"worker {self._world.worker().pid} joined {late:.1f} s late; what it served before is lost")
         self.live = Live(session_id, order.deadline, worker=self._world.worker(), engines=started, notes=notes)
         self._left = None
         self.idle = False

@@ -11,7 +11,7 @@ from ..errors import DiskFull, StorageFailed
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_NO_ROOM = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _NO_WAY = "choose another PROFILING_OUTPUT_DIR"
 _ADVICE = {
     errno.EROFS: _NO_WAY,

@@ -8,6 +8,7 @@ it leaves is looked at each time.
 from __future__ import annotations
 
 import errno
+import gc
 import itertools
 import json
 import marshal
@@ -203,6 +204,7 @@ def every_fault(step: str, directory: Path, code: int, *, lasting: bool, stride:
 
     A ``stride`` leaves calls out, for the run that everybody waits for; the long one leaves out none.
     """
+    gc.collect()  # the machines of earlier tests let go of their descriptors now, and not in the middle
     for nth in itertools.count(1, stride):
         system = FailingSystem(nth=nth, code=code, lasting=lasting)
         try:

@@ -20,7 +20,7 @@ def test_every_error_is_a_sentence_of_two_halves_without_a_path(code: int) -> No
     assert first == f"the output directory 'profiling' could not take x: {os.strerror(code)}"
     assert "PROFILING_OUTPUT_DIR" in advice or "flask profiling clean" in advice or "start a new session" in advice
     assert "secret" not in failure.message
-    assert isinstance(failure, DiskFull) is (code in (errno.ENOSPC, errno.EDQUOT))
+    assert isinstance(failure, DiskFull) is (code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 def test_full_disk_has_its_own_status() -> None:

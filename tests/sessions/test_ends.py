@@ -1,0 +1,77 @@
+"""A fault of ours at the end of a worker is logged once and goes no further; a worker that came late is named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flask_profiling.errors import StorageFailed
+from tests.sessions.machines import CPU, Machine, Time, machine
+
+
+def failing(error: Exception) -> Callable[..., object]:
+    def fail(*arguments: object, **named: object) -> object:
+        raise error
+
+    return fail
+
+
+# what fails -> where it stands in a machine
+FAULTS: dict[str, Callable[[Machine], tuple[object, str]]] = {
+    "the lock": lambda worker: (worker.sessions._coordinator, "locked"),
+    "leaving": lambda worker: (worker.sessions._coordinator, "leave"),
+    "the others": lambda worker: (worker.sessions._coordinator, "workers"),
+    "the order": lambda worker: (worker.sessions._coordinator, "running"),
+    "the engine": lambda worker: (worker.engines[0], "stop"),
+    "collecting": lambda worker: (worker.sessions._coordinator, "parts"),
+    "storing": lambda worker: (worker.sessions._store, "write"),
+    "cleaning": lambda worker: (worker.sessions._store, "clean"),
+}
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a fault of ours"), StorageFailed("the disk is gone")], ids=repr)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_escapes_at_the_end_of_a_worker(
+    fault: str, error: Exception, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = machine(tmp_path, cleanup_on_exit=True)
+    worker.sessions.start(CPU)
+    worker.visit()
+    owner, name = FAULTS[fault](worker)
+    assert callable(getattr(owner, name))
+    setattr(owner, name, failing(error))
+    with caplog.at_level(logging.WARNING, "flask_profiling"):
+        worker.sessions.shut_down()
+        worker.sessions.shut_down()
+    assert worker.sessions.idle
+    assert worker.sessions.live is None
+    assert not worker.sessions._transition.locked()
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == len(set(messages)), "logged once"
+    assert messages or fault == "the engine"  # that one becomes a note
+
+
+def test_a_worker_that_joins_after_the_start_has_answered_is_a_note(tmp_path: Path) -> None:
+    time = Time()
+    first, late = machine(tmp_path, pid=1, time=time), machine(tmp_path, pid=2, time=time)
+    for worker in (first, late):
+        worker.sessions.attend()
+    assert [worker.pid for worker in first.sessions.start(CPU).missing] == [2]
+    time.reading += 3.0
+    late.sessions._tick(False)
+    time.meanwhile = lambda: late.sessions._tick(False)
+    notes = first.sessions.stop().notes
+    assert [note for note in notes if "worker 2 joined 5." in note and "what it served before is lost" in note]
+
+
+def test_a_worker_that_was_born_after_the_start_missed_nothing(tmp_path: Path) -> None:
+    time = Time()
+    first, late = machine(tmp_path, pid=1, time=time), machine(tmp_path, pid=2, time=time)
+    first.sessions.start(CPU)
+    time.reading += 10.0
+    late.sessions.attend()
+    time.meanwhile = lambda: late.sessions._tick(False)
+    assert not [note for note in first.sessions.stop().notes if "joined" in note]
