@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from ..config import SETTINGS
-from .failure import USAGE, Failure
+from .failure import Failure
 from .options import Server, server, server_options, span, wants_json
 from .render import moment, plain, say, say_json, sentence, show_failure, size, table
 
@@ -183,12 +183,15 @@ def reports(ctx: click.Context) -> None:
 def clean(ctx: click.Context, yes: bool) -> None:
     """Delete the files of past sessions on the server; a running session keeps its own.
 
+    A person at a terminal is asked first; a script, or --json, is not.
+
     \b
     Example:
       flask profiling clean --yes
     """
     remote = server(ctx)
-    if not yes and not _confirmed(ctx, remote):
+    asks = not yes and not wants_json(ctx) and sys.stdin.isatty()
+    if asks and not _confirmed(remote):
         return
     answer = remote.ask("DELETE", "/cleanup", fields=("success", "cleaned"), doing="Deleting the reports")
     if wants_json(ctx):
@@ -200,10 +203,8 @@ def clean(ctx: click.Context, yes: bool) -> None:
     _show_notes(answer)
 
 
-def _confirmed(ctx: click.Context, remote: Server) -> bool:
-    """Ask before deleting; raises Failure where nobody can be asked, or the answer is no."""
-    if wants_json(ctx) or not sys.stdin.isatty():
-        raise Failure("deleting needs a yes, and there is nobody to ask; add --yes", code="usage", exit_status=USAGE)
+def _confirmed(remote: Server) -> bool:
+    """Ask before deleting; raises Failure where the answer is no."""
     answer = remote.ask("GET", "/reports", fields=_REPORTS, doing="Asking for the reports")
     sessions = _by_session(_mappings(answer["reports"]))
     if not sessions:
