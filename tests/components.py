@@ -60,6 +60,10 @@ PACKAGES: dict[str, tuple[str, str]] = {
     "yappi": ("yappi", "pip install yappi"),
 }
 
+# component -> the package of Node's that is wanted in NODE_MODULES, what installs it
+NODE_PACKAGES: dict[str, tuple[str, str]] = {"memlab": ("@memlab/core", ".ci/memlab")}
+NODE_MODULES = Path(__file__).parents[1] / ".venv-memlab/node_modules"
+
 
 def program(component: str) -> str | None:
     """Return the path of a program of :data:`PROGRAMS`, or None where it is not installed."""
@@ -71,12 +75,15 @@ def program(component: str) -> str | None:
 def missing(component: str) -> str | None:
     """Return a sentence saying that ``component`` is missing and what installs it, or None where it is there.
 
-    Raises LookupError for a name in neither table: a misspelt component would be skipped for ever.
+    Raises LookupError for a name in no table: a misspelt component would be skipped for ever.
     """
     if component in PROGRAMS:
         return None if program(component) else f"{component} is not on PATH; {PROGRAMS[component][1]}"
+    if component in NODE_PACKAGES:
+        wanted, hint = NODE_PACKAGES[component]
+        return None if (NODE_MODULES / wanted).is_dir() else f"{component} is not installed; {hint}"
     if component not in PACKAGES:
-        raise LookupError(f"{component!r} is in neither table of tests/components.py; add it there")
+        raise LookupError(f"{component!r} is in no table of tests/components.py; add it there")
     module, hint = PACKAGES[component]
     return None if _importable(module) else f"the package {component} is not installed; {hint}"
 
@@ -84,7 +91,7 @@ def missing(component: str) -> str | None:
 def requires(*components: str) -> pytest.MarkDecorator:
     """Return the mark for tests that need every one of ``components``.
 
-    They are names of :data:`PROGRAMS` and :data:`PACKAGES`; raises LookupError for any other.
+    They are names of :data:`PROGRAMS`, :data:`PACKAGES` and :data:`NODE_PACKAGES`; raises LookupError for any other.
     """
     for component in components:
         missing(component)

@@ -35,7 +35,7 @@ def test_a_missing_package_says_what_installs_it(absent: str) -> None:
 
 
 def test_a_misspelt_component_is_an_error_when_the_mark_is_made() -> None:
-    with pytest.raises(LookupError, match="'chromum' is in neither table"):
+    with pytest.raises(LookupError, match="'chromum' is in no table"):
         components.requires("chromum")
 
 

@@ -232,7 +232,8 @@ class Instances(Reader):
             referents = gc.get_referents(*objects)
             reading = self._by_name(objects, referents) or self._by_dict(objects, referents)
             if reading is None and self._learn(objects[0]):
-                reading = self._by_name(objects, gc.get_referents(*objects))
+                # what the collector found before: asking the sample for its names may have given it a dict of its own
+                reading = self._by_name(objects, referents)
             if reading is not None:
                 return reading
             self._misses += 1

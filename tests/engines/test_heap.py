@@ -46,6 +46,12 @@ def test_the_way_from_the_module_to_a_leaked_object_is_readable(leak: Snapshot) 
     assert leak.names[leak.follow(node, "body", 0)] == "int"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="until Python 3.10 every such object has a dict")
+def test_objects_that_have_no_dict_get_none_by_being_read(leak: Snapshot) -> None:
+    for node in leak.all("planted.Leaked"):
+        assert {edge.name for edge in leak.edges(node)} == {"number", "body", "__class__"}
+
+
 def test_what_builtins_are_called_in_python_they_are_called_here(leak: Snapshot) -> None:
     classes = leak.classes()
     for name in (
