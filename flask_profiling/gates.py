@@ -122,10 +122,10 @@ def check_caller(config: Config, caller: Caller) -> None:
     with any port, and those of ``PROFILING_ALLOWED_HOSTS`` with the token. What a browser or a proxy says about where a
     request comes from can only forbid it: where there is a token, what came through a proxy needs it.
     """
-    match = _HOST.fullmatch(caller.host or "")
-    if match is None or int(match["port"] or 0) > 65535:
+    read = _host_and_name(caller.host or "")
+    if read is None:
         raise Forbidden("the request names no usable Host; send one such as localhost")
-    host, name = match[0].lower(), match["name"].lower()
+    host, name = read
     is_loopback = _is_loopback(name)
     if not is_loopback and host not in config.allowed_hosts and name not in config.allowed_hosts:
         raise Forbidden(
@@ -138,8 +138,16 @@ def check_caller(config: Config, caller: Caller) -> None:
 
 def names_loopback(host: str) -> bool:
     """Tell whether a Host header names this machine's loopback: ``localhost`` or an address, with any port."""
-    match = _HOST.fullmatch(host)
-    return match is not None and int(match["port"] or 0) <= 65535 and _is_loopback(match["name"].lower())
+    read = _host_and_name(host)
+    return read is not None and _is_loopback(read[1])
+
+
+def _host_and_name(header: str) -> tuple[str, str] | None:
+    """Return a Host header in small letters, and its name without the port; None for what is no Host."""
+    match = _HOST.fullmatch(header)
+    if match is None or int(match["port"] or 0) > 65535:
+        return None
+    return match[0].lower(), match["name"].lower()
 
 
 def _is_loopback(name: str) -> bool:

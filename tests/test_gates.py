@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flask_profiling.config import Config, load
 from flask_profiling.errors import Forbidden, Unauthorized
-from flask_profiling.gates import OPEN_ENVIRONMENTS, Caller, caller_of, check_caller, environment_gate
+from flask_profiling.gates import OPEN_ENVIRONMENTS, Caller, caller_of, check_caller, environment_gate, names_loopback
 
 ON = {"PROFILING_ENABLED": True}
 
@@ -185,84 +185,96 @@ def passes(config: Config, caller: Caller) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "localhost",
-        "localhost:5000",
-        "LOCALHOST",
-        "127.0.0.1",
-        "127.0.0.1:80",
-        "127.8.9.10:65535",
-        "[::1]",
-        "[::1]:5000",
-        "[0:0:0:0:0:0:0:1]",
-    ],
-)
+LOOPBACK = [
+    "localhost",
+    "localhost:5000",
+    "LOCALHOST",
+    "127.0.0.1",
+    "127.0.0.1:80",
+    "127.8.9.10:65535",
+    "[::1]",
+    "[::1]:5000",
+    "[0:0:0:0:0:0:0:1]",
+]
+FOREIGN = [
+    "",
+    " ",
+    "example.com",
+    "localhost.",
+    "localhost.example.com",
+    "localhost6",
+    "notlocalhost",
+    "127.1",
+    "127.0.1",
+    "0x7f.1",
+    "0x7f000001",
+    "2130706433",
+    "0177.0.0.1",
+    "127.0.0.01",
+    "127.0.0.1.",
+    "127.0.0.1.nip.io",
+    "128.0.0.1",
+    "0.0.0.0",
+    "0",
+    "10.0.0.1",
+    "::1",
+    "[::1",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::1%25lo]",
+    "[::2]",
+    "user@localhost",
+    "localhost@evil.example",
+    "evil.example#localhost",
+    "localhost/",
+    "http://localhost",
+    "localhost:",
+    "localhost:x",
+    "localhost:65536",
+    "localhost:99999",
+    "localhost:5000:5000",
+    "localhost, evil.example",
+    "localhost,localhost",
+    "localhost\x00",
+    "localhost\n",
+    " localhost",
+    "localhost ",
+    "\u217cocalhost",
+    "\uff11\uff12\uff17.0.0.1",
+    "\u0661\u0662\u0667.0.0.1",
+    "127.0.0.1:\u0665",
+    "xn--localhost",
+    "x" * 100_000,
+]
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
 def test_a_loopback_host_is_answered(host: str) -> None:
     check_caller(PLAIN, replace(HERE, host=host))
+    assert names_loopback(host) is True
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        None,
-        "",
-        " ",
-        "example.com",
-        "localhost.",
-        "localhost.example.com",
-        "localhost6",
-        "notlocalhost",
-        "127.1",
-        "127.0.1",
-        "0x7f.1",
-        "0x7f000001",
-        "2130706433",
-        "0177.0.0.1",
-        "127.0.0.01",
-        "127.0.0.1.",
-        "127.0.0.1.nip.io",
-        "128.0.0.1",
-        "0.0.0.0",
-        "0",
-        "10.0.0.1",
-        "::1",
-        "[::1",
-        "[::]",
-        "[::ffff:127.0.0.1]",
-        "[::ffff:7f00:1]",
-        "[::1%25lo]",
-        "[::2]",
-        "user@localhost",
-        "localhost@evil.example",
-        "evil.example#localhost",
-        "localhost/",
-        "http://localhost",
-        "localhost:",
-        "localhost:x",
-        "localhost:99999",
-        "localhost:5000:5000",
-        "localhost, evil.example",
-        "localhost,localhost",
-        "localhost\x00",
-        "localhost\n",
-        " localhost",
-        "localhost ",
-        "\u217cocalhost",
-        "\uff11\uff12\uff17.0.0.1",
-        "\u0661\u0662\u0667.0.0.1",
-        "127.0.0.1:\u0665",
-        "xn--localhost",
-        "x" * 100_000,
-    ],
-)
+@pytest.mark.parametrize("host", [None, *FOREIGN])
 def test_any_other_host_is_refused(host: str | None) -> None:
     with pytest.raises(Forbidden) as caught:
         check_caller(PLAIN, replace(HERE, host=host))
     assert caught.value.status == 403
     assert len(caught.value.message) < 200
     assert caught.value.message.isascii()
+    assert host is None or names_loopback(host) is False
+
+
+def test_an_allowed_host_in_other_letters_is_another_host() -> None:
+    # The Kelvin sign becomes a k when it is made small.
+    allowed = load({"PROFILING_ALLOWED_HOSTS": "kiosk.example", "PROFILING_TOKEN": "s3cret"}, {})
+    check_caller(allowed, replace(THERE, host="kiosk.example"))
+    assert not passes(allowed, replace(THERE, host="\u212aiosk.example"))
+
+
+@pytest.mark.parametrize(("length", "shown"), [(38, "'" + "x" * 38 + "'"), (39, "'" + "x" * 39 + "...")])
+def test_a_long_value_is_cut_in_a_reason(length: int, shown: str) -> None:
+    assert f"is {shown}; profiling needs" in environment_gate({**ON, "FLASK_ENV": "x" * length}, {}).reason
 
 
 @pytest.mark.parametrize(
@@ -422,7 +434,9 @@ def test_a_header_that_is_no_text_is_not_there() -> None:
     assert caller_of({"HTTP_HOST": 5, "werkzeug.proxy_fix.orig": "x"}).host is None
 
 
-@pytest.mark.parametrize("header", ["HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA"])
+@pytest.mark.parametrize(
+    "header", ["HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_REAL_IP", "HTTP_VIA"]
+)
 def test_a_proxy_that_writes_a_loopback_host_makes_nobody_local(header: str) -> None:
     caller = caller_of({"HTTP_HOST": "127.0.0.1:8000", header: "203.0.113.9", "wsgi.url_scheme": "http"})
     guarded = load({"PROFILING_TOKEN": "s3cret"}, {})

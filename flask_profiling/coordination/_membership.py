@@ -8,9 +8,9 @@ from itertools import count
 
 from ..errors import CoordinationFailed, DamagedData, StorageFailed
 from ..model import WorkerId
-from ..system import PrivateDirectory, storage_failure
+from ..system import PrivateDirectory, storage_failure, try_lock
 from . import WorkerState
-from ._records import may_live, state_of, try_lock, worker_of
+from ._records import may_live, state_of, worker_of
 
 _RECORD_SIZE = 128
 _ATTEMPTS = 10

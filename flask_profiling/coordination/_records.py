@@ -1,20 +1,14 @@
-"""What stands in the files of coordination: locks, workers' names and states, JSON; no path is known here."""
+"""What stands in the files of coordination: workers' names and states, JSON; no path is known here."""
 
 from __future__ import annotations
 
 import json
 import socket
-from contextlib import suppress
 
 from ..errors import DamagedData
 from ..model import WorkerId
 from ..processes import process_started
 from . import IDLE, PROFILING, WRITING, WorkerState
-
-try:
-    import fcntl
-except ImportError:  # Windows: one worker only, which needs no lock
-    fcntl = None  # type: ignore[assignment]
 
 _STATES = frozenset({PROFILING, WRITING, IDLE})
 
@@ -30,24 +24,6 @@ def loaded(data: bytes | None) -> object:
         return json.loads(data or b"null")
     except (ValueError, RecursionError) as error:
         raise DamagedData("a state file is not JSON; it was damaged, and is ignored") from error
-
-
-def try_lock(descriptor: int) -> bool:
-    """Lock an open file without waiting; True where it is ours now."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def unlock(descriptor: int) -> None:
-    """Unlock an open file: closing alone would not, where the host forked while it was locked."""
-    if fcntl is not None:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def worker_of(key: str) -> WorkerId | None:

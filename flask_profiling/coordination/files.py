@@ -29,10 +29,10 @@ from pathlib import Path
 from ..errors import CoordinationFailed, DamagedData, ProfilingError, StorageFailed
 from ..model import Part, Session, WorkerId
 from ..processes import process_started
-from ..system import PrivateDirectory, System
+from ..system import PrivateDirectory, System, try_lock, unlock
 from . import Order, WorkerState
 from ._membership import Membership, close, holds
-from ._records import dumped, loaded, try_lock, unlock, worker_of
+from ._records import dumped, loaded, worker_of
 
 LOCK_PATIENCE = 10.0
 _ORDER_LIMIT = 64 * 1024

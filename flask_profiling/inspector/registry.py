@@ -13,13 +13,8 @@ from contextlib import suppress
 
 from ..errors import DamagedData, ProfilingError
 from ..processes import pid_alive, process_space, process_started
-from ..system import PrivateDirectory
+from ..system import CAN_LOCK, PrivateDirectory, try_lock
 from .discovery import Entry
-
-try:
-    import fcntl
-except ImportError:  # Windows: one worker only
-    fcntl = None  # type: ignore[assignment]
 
 _LIMIT = 16 * 1024
 
@@ -38,7 +33,7 @@ class Registry:
         self._name = f"{pid}-{process_started(pid)}-{entry.port}@{process_space()}"
         descriptor = self._directory.open_shared(self._name)
         # Whoever looks between the opening and the locking takes the file for a dead worker's and removes it.
-        while not (_try_lock(descriptor) and self._is_in_place(descriptor)):
+        while not (try_lock(descriptor) and self._is_in_place(descriptor)):
             os.close(descriptor)
             descriptor = self._directory.open_shared(self._name)
         os.ftruncate(descriptor, 0)
@@ -86,7 +81,7 @@ class Registry:
             return None
         with file:
             content = file.read(_LIMIT)
-            if not _lives(name) or (fcntl is not None and _try_lock(file.fileno())):
+            if not _lives(name) or (CAN_LOCK and try_lock(file.fileno())):
                 self._directory.unlink(name)
                 return None
         try:
@@ -100,14 +95,3 @@ def _lives(name: str) -> bool:
     pid, _, rest = name.partition("-")
     started = rest.partition("-")[0]
     return pid.isdecimal() and started.isdecimal() and pid_alive(int(pid), int(started))
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Lock an open file without waiting; True where it is ours now, and so was nobody's."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
