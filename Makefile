@@ -4,6 +4,7 @@
 #   make core    run the fast part: no browser, and of the real servers only what proves that counts are exact
 #   make truth   run what proves the engines: counts, paths and shares against programs of known calls
 #   make soak    run hundreds of sessions on busy workers (ten minutes)
+#   make mutation  turn off one check at a time, and see a test fail (an hour; ARGS="gates", ARGS="--sample 20")
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
 #   make bench   measure what profiling costs, beside other profilers (minutes; quiet machine)
 #   make docs    build the documentation into docs/_build/html; a warning is an error
@@ -91,6 +92,10 @@ coverage: $(VENV)/test
 .PHONY: lint
 lint: $(VENV)/lint
 	$(RUN) -m ruff check .
+
+.PHONY: mutation
+mutation: $(VENV)/test
+	nice $(RUN) tests/mutation.py $(ARGS)
 
 # the code that only newer Pythons reach is checked as well as the code that only older ones do
 .PHONY: types
