@@ -3,13 +3,15 @@ here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, request
 from werkzeug.routing import Rule
 
 from .sessions import Live, Sessions, Visit
+from .telemetry import current_trace_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 # Matching takes as long as all else that a watched request costs; paths are the client's, so their number is bounded.
 MOST_MATCHES = 2000
 _VISIT = "flask_profiling.visit"
+_REQUEST = "flask_profiling.request"
 # What clients may send as a method is unbounded; what we keep apart is not.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -55,7 +58,8 @@ class RequestWatch:
             return self._inner(environ, start_response)
         late = self._routes_are_late()
         route = _unrouted(environ) if late else self._route(environ, live.session_id)
-        visit = live.begin(route)
+        visit = live.begin(route, trace_of=partial(current_trace_id, environ))
+        environ[_REQUEST] = visit
         passage = _Passage(live, visit)
         if late:
             environ[_VISIT] = passage
@@ -65,7 +69,7 @@ class RequestWatch:
             result = self._inner(environ, passage.answering(start_response))
         except BaseException:
             live.pause(visit)
-            live.end(visit, failed=True)
+            passage.fail()
             raise
         live.pause(visit)
         if isinstance(result, (list, tuple)) or _is_file_wrapper(environ, result):
@@ -125,6 +129,7 @@ class _Passage:
         self.live = live
         self.visit = visit
         self._failed = False
+        self._status = 0
         self._ended = False
         self._bytes_left: int | None = None
         self._result: Iterable[bytes] = ()
@@ -133,6 +138,7 @@ class _Passage:
     def answering(self, start_response: StartResponse) -> StartResponse:
         def answer(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
             self._failed = status.startswith("5")
+            self._status = int(status[:3]) if status[:3].isdecimal() else 0
             self._bytes_left = _content_length(headers)
             return start_response(status, headers, *exc_info)
 
@@ -145,7 +151,11 @@ class _Passage:
     def end(self) -> None:
         if not self._ended:
             self._ended = True
-            self.live.end(self.visit, failed=self._failed)
+            self.live.end(self.visit, failed=self._failed, status=self._status)
+
+    def fail(self) -> None:
+        self._failed = True
+        self.end()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -194,6 +204,12 @@ class _Passage:
 def _method(environ: WSGIEnvironment) -> str:
     method = environ.get("REQUEST_METHOD", "")
     return method if method in _METHODS else "OTHER"
+
+
+def visit_of(environ: Mapping[str, object]) -> Visit | None:
+    """Return what a session knows the request under way by, or None where it came before the session."""
+    visit = environ.get(_REQUEST)
+    return visit if isinstance(visit, Visit) else None
 
 
 def route_of_request(request: Request) -> str:

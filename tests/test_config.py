@@ -22,6 +22,7 @@ DEFAULTS = Config(
     cpu="cprofile",
     scope="app",
     app_paths=(),
+    slow_request=0.0,
     heap=True,
     heap_values="redacted",
     allocations=0,
@@ -403,13 +404,20 @@ def test_a_start_without_wishes_is_as_configured() -> None:
 
 
 def test_wishes_are_read_in_their_types() -> None:
-    values = {"cpu": "off", "heap": True, "allocations": 5, "seconds": 2}
-    assert session_options(DEFAULTS, values, textual=False) == SessionOptions("off", True, 5, 2.0)
+    values = {"cpu": "off", "heap": True, "allocations": 5, "seconds": 2, "slow": 1}
+    assert session_options(DEFAULTS, values, textual=False) == SessionOptions("off", True, 5, 2.0, 1.0)
 
 
 def test_wishes_of_a_query_are_read_from_text() -> None:
-    values = {"cpu": "sampling", "heap": "no", "allocations": "5", "seconds": "2.5"}
-    assert session_options(DEFAULTS, values, textual=True) == SessionOptions("sampling", False, 5, 2.5)
+    values = {"cpu": "sampling", "heap": "no", "allocations": "5", "seconds": "2.5", "slow": "0.25"}
+    assert session_options(DEFAULTS, values, textual=True) == SessionOptions("sampling", False, 5, 2.5, 0.25)
+
+
+def test_which_requests_are_slow_is_as_configured_and_may_be_switched_off() -> None:
+    config = load({}, {"PROFILING_SLOW_REQUEST": "0.5"})
+    assert session_options(config, {}, textual=False).slow == 0.5
+    assert session_options(config, {"slow": 0}, textual=False).slow == 0.0
+    assert session_options(DEFAULTS, {"slow": "0"}, textual=True).slow == 0.0
 
 
 @pytest.mark.parametrize(
@@ -436,6 +444,11 @@ def test_wishes_of_a_query_are_read_from_text() -> None:
         ("seconds", float("inf")),
         ("seconds", 10**400),
         ("seconds", {}),
+        ("slow", -0.5),
+        ("slow", False),
+        ("slow", "1"),
+        ("slow", float("nan")),
+        ("slow", 7 * 24 * 3600 + 1),
     ],
 )
 def test_a_wrong_wish_is_refused_by_name(name: str, value: object) -> None:
@@ -477,7 +490,7 @@ def test_a_refusal_stays_short_whatever_was_sent() -> None:
 
 @given(
     st.dictionaries(
-        st.one_of(st.sampled_from(["cpu", "heap", "allocations", "seconds"]), st.text(max_size=5)),
+        st.one_of(st.sampled_from(["cpu", "heap", "allocations", "seconds", "slow"]), st.text(max_size=5)),
         st.one_of(anything, st.sampled_from(["cprofile", "off", "true", "5"])),
     ),
     st.booleans(),
@@ -491,3 +504,4 @@ def test_no_wish_makes_reading_raise_anything_else(values: dict[str, object], te
     assert isinstance(options.heap, bool)
     assert 0 <= options.allocations <= 100
     assert 0 < options.seconds <= 300
+    assert 0 <= options.slow <= 7 * 24 * 3600

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ..errors import BadRequest
 from ..model import SessionOptions
 from . import reading
-from .settings import CPU, CPU_CHOICES, FRAMES, MOST_FRAMES, SWITCH, Config
+from .settings import CPU, CPU_CHOICES, FRAMES, MOST_FRAMES, SLOW, SWITCH, Config
 
 _NAMES_SHOWN = 5
 
@@ -15,14 +15,15 @@ _NAMES_SHOWN = 5
 def session_options(config: Config, values: Mapping[str, object], *, textual: bool) -> SessionOptions:
     """Make the options of a start; what is not asked for comes from ``config``.
 
-    ``values`` may hold ``cpu`` (text), ``heap`` (bool), ``allocations`` (int) and ``seconds`` (a number), or all of
-    that as text when ``textual``. Raises BadRequest that names every unknown field and every wrong value.
+    ``values`` may hold ``cpu`` (text), ``heap`` (bool), ``allocations`` (int), ``seconds`` and ``slow`` (numbers), or
+    all of that as text when ``textual``. Raises BadRequest that names every unknown field and every wrong value.
     """
     chosen: dict[str, object] = {
         "cpu": config.cpu,
         "heap": config.heap,
         "allocations": config.allocations,
         "seconds": config.max_duration,
+        "slow": config.slow_request,
     }
     readers: dict[str, tuple[Callable[[object], object], str]] = {
         "cpu": (reading.choice(*CPU_CHOICES), CPU),
@@ -32,6 +33,7 @@ def session_options(config: Config, values: Mapping[str, object], *, textual: bo
             _number(reading.seconds(config.max_duration), textual),
             f"a number of seconds, more than 0 and at most {config.max_duration:g} (PROFILING_MAX_DURATION)",
         ),
+        "slow": (_number(reading.seconds(off=True), textual), SLOW),
     }
     mistakes = []
     unknown = [reading.shown(name) for name in values if name not in readers]

@@ -58,15 +58,17 @@ def whole(lowest: int, highest: int) -> Callable[[object], int]:
     return read
 
 
-def seconds(most: float = LONGEST_SECONDS) -> Callable[[object], float]:
-    """Return a reader of durations in seconds, more than nothing and at most ``most``."""
+def seconds(most: float = LONGEST_SECONDS, *, off: bool = False) -> Callable[[object], float]:
+    """Return a reader of durations in seconds, more than nothing and at most ``most``; where there is an ``off``, it is
+    0."""
 
     def read(value: object) -> float:
         if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
             value = float(value)
-        # Compared before it is converted: a whole number may be too large for a float, and NaN compares false.
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= most:
-            return float(value)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            # Compared before it is converted: a whole number may be too large for a float, and NaN compares false.
+            if 0 < value <= most or (off and value == 0):
+                return float(value)
         raise ValueError("not a duration within the bounds")
 
     return read

@@ -20,6 +20,7 @@ MOST_FRAMES = 100
 SWITCH = "true or false"
 CPU = f"{', '.join(CPU_CHOICES[:-1])} or {CPU_CHOICES[-1]}"
 FRAMES = f"a whole number from 0 to {MOST_FRAMES}"
+SLOW = f"a number of seconds, 0 (off) or more and at most {reading.LONGEST_SECONDS:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "PROFILING_APP_PATHS", "", reading.paths, f"directories or files, separated by {os.pathsep!r}", "src/shop",
         "What counts as application code; empty is all but the standard library and site-packages.",
+    ),
+    Setting(
+        "PROFILING_SLOW_REQUEST", "0", reading.seconds(off=True), SLOW, "0.5",
+        "Requests that take so many seconds or longer are kept one by one, the slowest of each route, with their calls "
+        "where the CPU engine is calltree; 0 is off.",
     ),
     Setting(
         "PROFILING_HEAP", "true", reading.flag, SWITCH, "false",
@@ -159,8 +165,8 @@ CLI_VARIABLES: dict[str, str] = {
 class Config:
     """Every setting, parsed; a field is its key in lower case without ``PROFILING_``.
 
-    ``max_duration`` is in seconds, ``max_bytes`` in bytes, ``allocations`` in frames; ``output_dir`` is as given. What
-    may hold a secret is not in the repr.
+    ``max_duration`` and ``slow_request`` are in seconds, ``max_bytes`` in bytes, ``allocations`` in frames;
+    ``output_dir`` is as given. What may hold a secret is not in the repr.
     """
 
     enabled: bool
@@ -169,6 +175,7 @@ class Config:
     cpu: str
     scope: str
     app_paths: tuple[str, ...]
+    slow_request: float
     heap: bool
     heap_values: str
     allocations: int

@@ -44,7 +44,9 @@ def build(
         raise ConfigurationError(f"profiling cannot start; {missing_extra().message}; or unset PROFILING_INSPECTOR")
     state = PrivateDirectory(config.output_dir, ".state")
     frames = config.allocations or _SAMPLED_FRAMES
-    calls = tuple(SessionOptions(cpu, False, 0, config.max_duration) for cpu in ("calltree", "cprofile"))
+    calls = tuple(
+        SessionOptions(cpu, False, 0, config.max_duration, config.slow_request) for cpu in ("calltree", "cprofile")
+    )
     target = Target(
         title=name,
         sessions=sessions,

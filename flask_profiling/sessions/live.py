@@ -8,24 +8,34 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ..engines import Engine, RequestEngine
+from ..engines import Engine, RequestEngine, SingleRequestEngine
 from ..errors import ProfilingError
 from ..model import Part, Recording, RouteTimes, WorkerId, bucket_of
+from .slow import WITHOUT_CALLS, Finished, SlowLog
 
 logger = logging.getLogger("flask_profiling")
 
 
 class Visit:
-    """One request on its way through this worker; made by :meth:`Live.begin`, touched by one thread at a time."""
+    """One request on its way through this worker; made by :meth:`Live.begin`, touched by one thread at a time.
 
-    __slots__ = ("cpu", "cpu_mark", "route", "started", "tokens")
+    ``trace_of`` tells its trace id; ``single`` is what an engine knows it by that tells requests apart, and ``weight``
+    about how many bytes that holds; ``shares`` are those parts of it that run in other threads.
+    """
 
-    def __init__(self, route: str, started: float) -> None:
+    __slots__ = ("cpu", "cpu_mark", "route", "shares", "single", "started", "thread", "tokens", "trace_of", "weight")
+
+    def __init__(self, route: str, started: float, trace_of: Callable[[], str] | None = None) -> None:
         self.route = route
         self.started = started
+        self.trace_of = trace_of
         self.cpu = 0.0
         self.cpu_mark = 0.0
         self.tokens: list[tuple[RequestEngine, object]] = []
+        self.thread = ""
+        self.single: object = None
+        self.weight = 0
+        self.shares: list[Visit] = []
 
 
 class _Tally:
@@ -55,8 +65,8 @@ class _Tally:
 class Live:
     """The running session as this worker lives it.
 
-    ``engines`` are started by the caller. Nothing here raises into a request: an engine that fails is logged once and
-    left out.
+    ``engines`` are started by the caller. Requests that take ``slow`` seconds or longer are kept one by one (0: none).
+    Nothing here raises into a request: an engine that fails is logged once and left out.
     """
 
     def __init__(
@@ -67,6 +77,7 @@ class Live:
         worker: WorkerId,
         engines: Sequence[Engine],
         notes: Sequence[str] = (),
+        slow: float = 0.0,
         wall_clock: Callable[[], float] = time.perf_counter,
         cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
@@ -75,6 +86,10 @@ class Live:
         self.worker = worker
         self.engines = tuple(engines)
         self._request_engines = tuple(engine for engine in engines if isinstance(engine, RequestEngine))
+        self._slow = SlowLog(slow) if slow > 0 else None
+        singles = [engine for engine in engines if isinstance(engine, SingleRequestEngine)]
+        self._single = singles[0] if self._slow is not None and singles else None
+        self._open: dict[int, Visit] = {}
         self._failed: set[int] = set()
         self._notes = list(notes)
         self._tallies: dict[str, _Tally] = {}
@@ -84,11 +99,15 @@ class Live:
         self._wall_clock = wall_clock
         self._cpu_clock = cpu_clock
 
-    def begin(self, route: str) -> Visit:
+    def begin(self, route: str, *, trace_of: Callable[[], str] | None = None) -> Visit:
         """Take a request in; :meth:`resume` must follow in the thread that runs it."""
+        visit = Visit(route, self._wall_clock(), trace_of)
         with self._lock:
             self._in_flight += 1
-        return Visit(route, self._wall_clock())
+            if self._slow is not None:
+                visit.thread = threading.current_thread().name
+                self._open[id(visit)] = visit
+        return visit
 
     def resume(self, visit: Visit) -> None:
         """The calling thread goes on with the request: let the engines see it, last thing before the host's code."""
@@ -97,7 +116,8 @@ class Live:
             return
         for engine in self._request_engines:
             try:
-                visit.tokens.append((engine, engine.enter(visit.route)))
+                token = engine.enter(visit.route) if engine is not self._single else self._entered(visit)
+                visit.tokens.append((engine, token))
             except Exception as error:
                 self._log_once(engine, error)
 
@@ -112,22 +132,39 @@ class Live:
                 self._log_once(engine, error)
         visit.cpu += self._cpu_clock() - visit.cpu_mark
 
-    def end(self, visit: Visit, *, failed: bool) -> None:
-        """The request is over, its body sent or given up."""
+    def end(self, visit: Visit, *, failed: bool, status: int = 0) -> None:
+        """The request is over, its body sent or given up; ``status`` is that of its answer (0: it had none)."""
         wall = self._wall_clock() - visit.started
+        with self._lock:
+            self._in_flight -= 1
+            self._open.pop(id(visit), None)
+            is_counted = not self._stopped
+            if is_counted:
+                self._tallies.setdefault(visit.route, _Tally()).add(wall=wall, cpu=visit.cpu, failed=failed)
+        if is_counted:
+            self._settle(visit)
+            if self._slow is not None and wall >= self._slow.threshold:
+                self._keep(self._slow, visit, wall=wall, status=status)
+        visit.trace_of = None  # it may know the request, which may know the visit
+
+    def begin_share(self, route: str, *, of: Visit | None) -> Visit:
+        """Take in a part of a request that runs in another thread (an async view): of the visit ``of``, where that is
+        known."""
+        share = Visit(route, self._wall_clock())
+        with self._lock:
+            self._in_flight += 1
+        if of is not None:
+            of.shares.append(share)
+        return share
+
+    def end_share(self, visit: Visit) -> None:
+        """A share is over; the request is counted elsewhere, so add its CPU time only."""
         with self._lock:
             self._in_flight -= 1
             if self._stopped:
                 return
-            self._tallies.setdefault(visit.route, _Tally()).add(wall=wall, cpu=visit.cpu, failed=failed)
-
-    def end_share(self, visit: Visit) -> None:
-        """The visit was a share of a request that is counted elsewhere (an async view in its own thread): add its CPU
-        time only."""
-        with self._lock:
-            self._in_flight -= 1
-            if not self._stopped:
-                self._tallies.setdefault(visit.route, _Tally()).cpu += visit.cpu
+            self._tallies.setdefault(visit.route, _Tally()).cpu += visit.cpu
+        self._settle(visit)
 
     def stop(self) -> Part:
         """Stop every engine and return this worker's part; called once."""
@@ -135,7 +172,10 @@ class Live:
             self._stopped = True
             requests = {route: tally.frozen() for route, tally in self._tallies.items()}
             in_flight = self._in_flight
+            still_open = list(self._open.values())
         recordings = [recording for engine in self.engines if (recording := self._stopped_engine(engine)) is not None]
+        if self._slow is not None:
+            recordings.append(self._slow_requests(self._slow, still_open))
         if in_flight:
             self._notes.append(
                 f"{in_flight} request{'s were' if in_flight > 1 else ' was'} still running in worker {self.worker.pid} "
@@ -151,6 +191,60 @@ class Live:
         for engine in self.engines:
             with suppress(Exception):
                 engine.abandon()
+
+    # -- requests one by one -------------------------------------------------------------------------------------------
+
+    def _entered(self, visit: Visit) -> object:
+        """Let the engine see this request for itself; its route is known only now."""
+        assert self._single is not None
+        if visit.single is None:
+            visit.single = self._single.begin_request(visit.route)
+        return self._single.enter_request(visit.single)
+
+    def _settle(self, visit: Visit) -> None:
+        """Let the engine add the request to its route."""
+        if self._single is None or visit.single is None:
+            return
+        try:
+            visit.weight = self._single.end_request(visit.single)
+        except Exception as error:
+            visit.single = None
+            self._log_once(self._single, error)
+
+    def _keep(self, slow: SlowLog, visit: Visit, *, wall: float, status: int = 0, is_running: bool = False) -> None:
+        try:
+            trace_id = "" if visit.trace_of is None else visit.trace_of()
+        except Exception:  # the host's tracing is not ours to judge
+            trace_id = ""
+        parts = (visit, *visit.shares)
+        slow.offer(
+            Finished(
+                route=visit.route,
+                trace_id=trace_id,
+                wall_time=wall,
+                cpu_time=None if is_running else sum(part.cpu for part in parts),
+                status=status,
+                thread=visit.thread,
+                is_running=is_running,
+                handles=tuple(part.single for part in parts if part.single is not None),
+                weight=sum(part.weight for part in parts),
+            )
+        )
+
+    def _slow_requests(self, slow: SlowLog, still_open: Sequence[Visit]) -> Recording:
+        """Return the slow requests; what runs longer than allowed already is one, as far as it came."""
+        for visit in still_open:
+            wall = self._wall_clock() - visit.started
+            if wall >= slow.threshold:
+                self._settle(visit)
+                self._keep(slow, visit, wall=wall, is_running=True)
+        notes = () if self._single is not None or not self._request_engines else (WITHOUT_CALLS,)
+        try:
+            return Recording("slowrequests", slow.frozen(self._single), notes)
+        except Exception as error:
+            logger.exception("profiling: the calls of slow requests are lost")
+            lost = f"the calls of slow requests are lost ({type(error).__name__}); the log has details"
+            return Recording("slowrequests", slow.frozen(None), (*notes, lost))
 
     def _stopped_engine(self, engine: Engine) -> Recording | None:
         try:
