@@ -85,9 +85,11 @@ class Live:
         self.deadline = deadline
         self.worker = worker
         self.engines = tuple(engines)
-        self._request_engines = tuple(engine for engine in engines if isinstance(engine, RequestEngine))
+        self._request_engines: tuple[RequestEngine, ...] = tuple(
+            engine for engine in engines if isinstance(engine, RequestEngine)
+        )
         self._slow = SlowLog(slow) if slow > 0 else None
-        singles = [engine for engine in engines if isinstance(engine, SingleRequestEngine)]
+        singles: list[SingleRequestEngine] = [engine for engine in engines if isinstance(engine, SingleRequestEngine)]
         self._single = singles[0] if self._slow is not None and singles else None
         self._open: dict[int, Visit] = {}
         self._failed: set[int] = set()
