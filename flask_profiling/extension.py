@@ -27,7 +27,7 @@ from .engines import Engine, EngineOptions, create
 from .errors import ConfigurationError, ProfilingError
 from .formats import FORMATS
 from .gates import caller_of, check_caller, environment_gate
-from .middleware import RequestWatch, route_of_request
+from .middleware import RequestWatch, route_of_request, visit_of
 from .model import Session, SessionOptions, WorkerId
 from .processes import process_started
 from .sessions import ManyHosts, Sessions, Started, Stopped, World
@@ -275,7 +275,7 @@ def _following(
             live = sessions.live
             if live is None or not has_request_context() or _loop_is_shared():
                 return await function(*args, **kwargs)
-            visit = live.begin(route_of_request(request))
+            visit = live.begin_share(route_of_request(request), of=visit_of(request.environ))
             live.resume(visit)
             try:
                 return await function(*args, **kwargs)

@@ -271,7 +271,14 @@ class Sessions:
         late = self._world.monotonic() - max(order.begun, self._attended or 0.0)
         if late > START_PATIENCE:  # the start has answered without this worker
             notes.append(f"worker {self._world.worker().pid} joined {late:.1f} s late; what it served before is lost")
-        self.live = Live(session_id, order.deadline, worker=self._world.worker(), engines=started, notes=notes)
+        self.live = Live(
+            session_id,
+            order.deadline,
+            worker=self._world.worker(),
+            engines=started,
+            notes=notes,
+            slow=order.session.options.slow,
+        )
         self._left = None
         self.idle = False
         self._quietly(self._coordinator.take_part, session_id)
