@@ -97,7 +97,7 @@ class ManyHosts(Sessions):
         try:
             self._relay.withdraw(ended)
             self._relay.report(ended, names)
-            hosts, missing = self._collected(ended)
+            hosts, missing = self._stored_elsewhere(ended)
         except CoordinationFailed as error:
             return replace(stopped, notes=(*stopped.notes, f"{error.message}; other hosts are not in this answer"))
         notes = [f"host {host} took part and did not answer the stop in time" for host in sorted(missing)]
@@ -124,7 +124,7 @@ class ManyHosts(Sessions):
         self._wait(lambda: others <= relay.joined(session.id), START_PATIENCE)
         return others - relay.joined(session.id)
 
-    def _collected(self, session_id: str) -> tuple[Mapping[str, tuple[str, ...]], frozenset[str]]:
+    def _stored_elsewhere(self, session_id: str) -> tuple[Mapping[str, tuple[str, ...]], frozenset[str]]:
         """Wait for the other hosts; returns what each stored, and who took part and did not answer."""
         relay = self._relay
         self._wait(lambda: relay.joined(session_id) & relay.hosts() <= relay.done(session_id).keys(), STOP_PATIENCE)
