@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
 
-from . import lifecycle, signals
+from . import lifecycle, signals, telemetry
 from .config import Config, SettingRow, describe, flag, load, session_options
 from .coordination.files import FileCoordinator
 from .engines import Engine, EngineOptions, create
@@ -40,6 +40,14 @@ logger = logging.getLogger("flask_profiling")
 
 EXTENSION = "profiling"
 CODE_ROUTE = "(code)"
+# field of an endpoint's answer -> attribute of its span, and what of the field it says
+_TOLD: dict[str, tuple[str, Callable[[Any], telemetry.Value]]] = {
+    "sessionId": ("profiling.session.id", str),
+    "durationSeconds": ("profiling.duration_s", float),
+    "workers": ("profiling.workers", len),
+    "artifacts": ("profiling.artifacts.count", len),
+    "reports": ("profiling.artifacts.count", len),
+}
 _PACKAGES = ("flask-profiling-devtools", "flask", "werkzeug", "jinja2", "sqlalchemy")
 
 
@@ -211,7 +219,9 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
     sessions = _sessions(app, config, store, world)
     inspector = _inspector(app, config, sessions, store) if config.inspector else None
     blueprint = views.build_blueprint(
-        admit=lambda environ: check_caller(config, caller_of(environ)), limit=ratelimit.RateLimit(app, config).check
+        admit=lambda environ: check_caller(config, caller_of(environ)),
+        limit=ratelimit.RateLimit(app, config).check,
+        around=_traced,
     )
     app.register_blueprint(blueprint, url_prefix=prefix)
     app.extensions[EXTENSION] = ProfilingState(config, sessions, inspector)
@@ -295,11 +305,20 @@ def _loop_is_shared() -> bool:
     return len(asyncio.all_tasks()) > 1
 
 
+def _traced(name: str, act: Callable[[], dict[str, object]]) -> dict[str, object]:
+    """Let what an endpoint does be a span, which says as much of the answer as fits."""
+    with telemetry.span(name, {}, environ=request.environ) as told:
+        answer = act()
+        told.update((key, of(answer[field])) for field, (key, of) in _TOLD.items() if answer.get(field) is not None)
+    return answer
+
+
 def _announce_start(app: Flask, started: Started) -> None:
     signals.tell(signals.session_started, app, session=started.session, workers=started.workers)
 
 
 def _announce_stop(app: Flask, directory: Path, stopped: Stopped) -> None:
+    telemetry.count_session(stopped.session, stopped.artifacts)
     for artifact in stopped.artifacts:
         path = directory / artifact.filename
         signals.tell(signals.artifact_written, app, artifact=artifact, path=path)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -51,18 +52,24 @@ class Endpoint:
         return ("GET", "HEAD", "OPTIONS") if self.method == "GET" else (self.method, "OPTIONS")
 
 
-def build_blueprint(*, admit: Callable[[Mapping[str, object]], None], limit: Callable[[], None]) -> Blueprint:
+def build_blueprint(
+    *,
+    admit: Callable[[Mapping[str, object]], None],
+    limit: Callable[[], None],
+    around: Callable[[str, Callable[[], Document]], Document] = lambda name, act: act(),
+) -> Blueprint:
     """Make the blueprint of one app.
 
     ``admit`` is handed the WSGI environment of every request; where an endpoint is limited, ``limit`` is called after
-    it. Both raise a ProfilingError to refuse.
+    it. Both raise a ProfilingError to refuse. ``around`` is handed the name of the endpoint and what it does, and
+    answers with what that answers.
     """
     blueprint = Blueprint("profiling", __name__)
 
     def add_routes(state: BlueprintSetupState) -> None:
         for name, endpoint in ENDPOINTS.items():
             full_name = f"{state.name_prefix}.{state.name}.{name}".lstrip(".")
-            state.app.view_functions[full_name] = _view(endpoint, admit, limit)
+            state.app.view_functions[full_name] = _view(endpoint, admit, limit, partial(around, name))
             for host, subdomain in _places(state):
                 # Blueprint.route() cannot say "any method", and what it leaves out would get the app's own 405 page.
                 rule = state.app.url_rule_class(
@@ -87,7 +94,10 @@ def _places(state: BlueprintSetupState) -> tuple[tuple[str | None, str | None], 
 
 
 def _view(
-    endpoint: Endpoint, admit: Callable[[Mapping[str, object]], None], limit: Callable[[], None]
+    endpoint: Endpoint,
+    admit: Callable[[Mapping[str, object]], None],
+    limit: Callable[[], None],
+    around: Callable[[Callable[[], Document]], Document],
 ) -> Callable[..., Response]:
     def view(host: str = "") -> Response:
         try:
@@ -98,7 +108,7 @@ def _view(
                 raise MethodNotAllowed(f"no such method here; use {endpoint.method}", allowed=endpoint.methods)
             if endpoint.limited:
                 limit()
-            return _answer(200, endpoint.act(current_app.extensions["profiling"]))
+            return _answer(200, around(partial(endpoint.act, current_app.extensions["profiling"])))
         except ProfilingError as error:
             return _refusal(error)
         except Exception:

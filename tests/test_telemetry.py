@@ -2,19 +2,111 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import subprocess
 import sys
+import textwrap
 import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 
+from flask_profiling import Profiling, telemetry
 from flask_profiling.telemetry import current_trace_id
-from tests.components import requires
+from tests.components import missing, requires
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
 HEADER = f"00-{TRACE}-{PARENT}-01"
+PREFIX = "/debug/profiling"
+
+
+class Spans:
+    """What the one tracer provider of this process exported; one that fails on demand is among its processors."""
+
+    def __init__(self) -> None:
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+        spans = self
+        spans.failing = ""
+
+        class Failing(SpanProcessor):
+            def on_start(self, span: Any, parent_context: Any = None) -> None:
+                if spans.failing == "start":
+                    raise RuntimeError("no start")
+
+            def on_end(self, span: Any) -> None:
+                if spans.failing == "end":
+                    raise OSError("no end")
+
+        self.exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(shutdown_on_exit=False)
+        self.provider.add_span_processor(Failing())
+        self.provider.add_span_processor(SimpleSpanProcessor(self.exporter))
+        trace.set_tracer_provider(self.provider)
+
+    def named(self, name: str) -> list[Any]:
+        return [span for span in self.all() if span.name == name]
+
+    def all(self) -> tuple[Any, ...]:
+        return self.exporter.get_finished_spans()
+
+
+@pytest.fixture(scope="module")
+def tracing() -> Spans:
+    return Spans()
+
+
+@pytest.fixture
+def spans(tracing: Spans) -> Iterator[Spans]:
+    tracing.exporter.clear()
+    yield tracing
+    tracing.failing = ""
+    tracing.exporter.clear()
+
+
+@pytest.fixture(scope="module")
+def metering() -> Any:
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
+    return reader
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    monkeypatch.setenv("FLASK_ENV", "development")
+    app = Flask("traced")
+    app.config.update(PROFILING_ENABLED=True, PROFILING_OUTPUT_DIR=str(tmp_path / "out"), PROFILING_HEAP=False)
+    app.config.update(PROFILING_TOKEN="a-secret-token-that-nobody-may-see", PROFILING_RATE_LIMIT="1000 per minute")
+    app.add_url_rule("/", view_func=lambda: "hello", endpoint="index")
+    Profiling(app)
+    return app
+
+
+def ask(app: Flask, method: str, name: str, **headers: str) -> Any:
+    headers["Authorization"] = f"Bearer {app.config['PROFILING_TOKEN']}"
+    return app.test_client().open(f"{PREFIX}/{name}", method=method, headers=headers)
+
+
+def use_everything(app: Flask) -> None:
+    for step in ("POST start", "GET status", "POST stop", "GET reports", "DELETE cleanup"):
+        method, _, name = step.partition(" ")
+        answer = ask(app, method, name)
+        assert answer.status_code == 200, answer.text
+        if name == "start":
+            assert app.test_client().get("/").status_code == 200
 
 
 class TestTheTraceIdOfARequest:
@@ -105,3 +197,225 @@ class TestTheTraceIdOfARequest:
             "assert not any(name.startswith('opentelemetry') for name in sys.modules)"
         )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@requires("opentelemetry-sdk")
+class TestSpans:
+    def test_each_endpoint_is_one_and_a_stop_says_where_its_time_went(self, app: Flask, spans: Spans) -> None:
+        use_everything(app)
+        by_id = {span.context.span_id: span for span in spans.all()}
+        tree = sorted((span.name, by_id[span.parent.span_id].name if span.parent else "") for span in by_id.values())
+        assert tree == [
+            ("flask_profiling.cleanup", ""),
+            ("flask_profiling.collect", "flask_profiling.stop"),
+            ("flask_profiling.leave", "flask_profiling.stop"),
+            ("flask_profiling.merge", "flask_profiling.collect"),
+            ("flask_profiling.reports", ""),
+            ("flask_profiling.start", ""),
+            ("flask_profiling.status", ""),
+            ("flask_profiling.stop", ""),
+            ("flask_profiling.write", "flask_profiling.collect"),
+        ]
+
+    def test_they_say_what_session_it_was_and_what_came_of_it(self, app: Flask, spans: Spans) -> None:
+        use_everything(app)
+        (start,), (stop,) = spans.named("flask_profiling.start"), spans.named("flask_profiling.stop")
+        session = start.attributes["profiling.session.id"]
+        assert session.startswith("prof-")
+        assert dict(start.attributes) == {"profiling.session.id": session, "profiling.workers": 1}
+        assert stop.attributes["profiling.session.id"] == session
+        assert stop.attributes["profiling.artifacts.count"] == 4
+        assert stop.attributes["profiling.duration_s"] > 0
+        (collect,) = spans.named("flask_profiling.collect")
+        assert dict(collect.attributes) == {
+            "profiling.session.id": session,
+            "profiling.workers": 1,
+            "profiling.artifacts.count": 4,
+        }
+
+    def test_they_hold_no_path_and_no_secret(self, app: Flask, spans: Spans, tmp_path: Path) -> None:
+        use_everything(app)
+        ask(app, "POST", "stop")
+        text = " ".join(span.to_json() for span in spans.all())
+        assert "flask_profiling.stop" in text
+        assert str(tmp_path) not in text
+        assert app.config["PROFILING_TOKEN"] not in text
+
+    def test_a_span_of_ours_continues_the_trace_that_the_client_sent(self, app: Flask, spans: Spans) -> None:
+        from opentelemetry.trace import SpanKind
+
+        ask(app, "GET", "status", traceparent=HEADER)
+        (status,) = spans.all()
+        assert status.kind is SpanKind.SERVER
+        assert f"{status.context.trace_id:032x}" == TRACE
+        assert f"{status.parent.span_id:016x}" == PARENT
+
+    @requires("opentelemetry-flask")
+    @pytest.mark.parametrize("order", ["instrumented first", "profiling first"])
+    def test_it_is_a_child_of_the_instrumented_app_s_own_span(
+        self, order: str, spans: Spans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from opentelemetry.instrumentation.flask import FlaskInstrumentor
+        from opentelemetry.trace import SpanKind
+
+        monkeypatch.setenv("FLASK_ENV", "development")
+        app = Flask("traced")
+        app.config.update(PROFILING_ENABLED=True, PROFILING_OUTPUT_DIR=str(tmp_path), PROFILING_HEAP=False)
+        app.config.update(PROFILING_TOKEN="")
+        instrument = partial(FlaskInstrumentor().instrument_app, tracer_provider=spans.provider)
+        for wire in (instrument, Profiling) if order == "instrumented first" else (Profiling, instrument):
+            wire(app)
+        app.add_url_rule("/", view_func=lambda: "hello", endpoint="index")
+        try:
+            ask(app, "POST", "start", traceparent=HEADER)
+            app.test_client().get("/")
+            ask(app, "POST", "stop")
+        finally:
+            FlaskInstrumentor().uninstrument_app(app)
+        servers = [span for span in spans.all() if span.kind is SpanKind.SERVER]
+        assert [span.name for span in servers] == [f"POST {PREFIX}/start", "GET /", f"POST {PREFIX}/stop"]
+        (start,), (stop,) = spans.named("flask_profiling.start"), spans.named("flask_profiling.stop")
+        assert (start.parent.span_id, stop.parent.span_id) == (servers[0].context.span_id, servers[2].context.span_id)
+        assert f"{start.context.trace_id:032x}" == TRACE
+
+    def test_a_refusal_has_its_code_and_is_no_error_of_the_server(self, app: Flask, spans: Spans) -> None:
+        from opentelemetry.trace import StatusCode
+
+        assert ask(app, "POST", "stop").status_code == 409
+        (stop,) = spans.all()
+        assert dict(stop.attributes) == {"error.type": "not_running"}
+        assert stop.status.status_code is StatusCode.UNSET
+        assert stop.events == ()
+
+    def test_a_failure_of_ours_is_an_error_and_its_text_is_kept_to_ourselves(
+        self, app: Flask, spans: Spans, tmp_path: Path
+    ) -> None:
+        from opentelemetry.trace import StatusCode
+
+        (tmp_path / "out").write_text("in the way")
+        assert ask(app, "POST", "start").status_code == 500
+        (start,) = spans.all()
+        assert dict(start.attributes) == {"error.type": "storage_failed"}
+        assert (start.status.status_code, start.status.description) == (StatusCode.ERROR, None)
+
+    @pytest.mark.parametrize("moment", ["start", "end"])
+    def test_a_tracer_that_fails_costs_nothing_but_its_spans(
+        self, moment: str, app: Flask, spans: Spans, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        telemetry._said.clear()
+        spans.failing = moment
+        with caplog.at_level(logging.WARNING):
+            use_everything(app)
+        said = [record for record in caplog.records if "OpenTelemetry failed" in record.getMessage()]
+        assert len(said) == 1
+        from opentelemetry.trace import get_current_span
+
+        assert not get_current_span().get_span_context().is_valid
+
+    def test_a_propagator_that_fails_costs_nothing_but_its_spans(
+        self, app: Flask, spans: Spans, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from opentelemetry import propagate
+        from opentelemetry.propagators.textmap import TextMapPropagator
+
+        class Failing(TextMapPropagator):
+            def extract(self, *_: Any, **__: Any) -> Any:
+                raise ValueError("no header is good enough")
+
+            def inject(self, *_: Any, **__: Any) -> None:
+                raise ValueError("nor is this one")
+
+            @property
+            def fields(self) -> set[str]:
+                return set()
+
+        telemetry._said.clear()
+        before = propagate.get_global_textmap()
+        propagate.set_global_textmap(Failing())
+        try:
+            with caplog.at_level(logging.WARNING):
+                use_everything(app)
+        finally:
+            propagate.set_global_textmap(before)
+        assert len([record for record in caplog.records if "OpenTelemetry failed" in record.getMessage()]) == 1
+        assert spans.named("flask_profiling.start") == []
+
+
+@requires("opentelemetry-sdk")
+def test_sessions_and_bytes_are_counted(app: Flask, spans: Spans, metering: Any) -> None:
+    ask(app, "POST", "start")
+    app.test_client().get("/")
+    stopped = ask(app, "POST", "stop").get_json()
+    reports = {each["type"]: each["sizeBytes"] for each in ask(app, "GET", "reports").get_json()["reports"]}
+    (resource,) = metering.get_metrics_data().resource_metrics
+    (scope,) = (scope for scope in resource.scope_metrics if scope.scope.name == "flask_profiling")
+    found = {metric.name: metric for metric in scope.metrics}
+    duration, written = found["flask_profiling.session.duration"], found["flask_profiling.artifacts.written"]
+    assert (duration.unit, written.unit) == ("s", "By")
+    point = duration.data.data_points[-1]
+    assert dict(point.attributes) == {"profiling.ended_by": "stop", "profiling.cpu": "cprofile"}
+    assert point.max >= stopped["durationSeconds"] > 0
+    sizes = {point.attributes["profiling.artifact.type"]: point.value for point in written.data.data_points}
+    assert {type_: sizes[type_] >= size > 0 for type_, size in reports.items()} == dict.fromkeys(reports, True)
+
+
+SESSION = """
+    import sys
+    {before}
+    from flask import Flask
+    from flask_profiling import Profiling
+
+    app = Flask("plain")
+    app.config.update(PROFILING_ENABLED=True, PROFILING_HEAP=False)
+    app.add_url_rule("/", view_func=lambda: "hello")
+    profiling = Profiling(app)
+    client = app.test_client()
+    header = {{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}
+    assert client.post("/debug/profiling/start", headers=header).status_code == 200
+    assert client.get("/", headers=header).status_code == 200
+    stopped = client.post("/debug/profiling/stop", headers=header)
+    assert stopped.status_code == 200, stopped.text
+    assert len(stopped.get_json()["artifacts"]) == 4
+    print(sorted(name for name in sys.modules if name.startswith("opentelemetry")) {after})
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "variables"),
+    [
+        pytest.param("", "", {}, id="nobody has loaded it"),
+        pytest.param("sys.modules['opentelemetry'] = None", "== ['opentelemetry'] and []", {}, id="not installed"),
+        pytest.param(
+            "sys.modules['opentelemetry'] = None",
+            "== ['opentelemetry'] and []",
+            {"OTEL_PYTHON_TRACER_PROVIDER": "sdk_tracer_provider"},
+            id="wanted and not installed",
+        ),
+        pytest.param("import opentelemetry.trace", "and []", {}, id="no provider"),
+        pytest.param(
+            "import opentelemetry.trace",
+            "and []",
+            {"OTEL_PYTHON_TRACER_PROVIDER": "there-is-none", "OTEL_PROPAGATORS": "nor-this"},
+            id="impossible provider",
+        ),
+    ],
+)
+def test_a_session_needs_no_telemetry(before: str, after: str, variables: dict[str, str], tmp_path: Path) -> None:
+    if "import" in before and missing("opentelemetry"):
+        pytest.skip(str(missing("opentelemetry")))
+    project = str(Path(__file__).parents[1])
+    finished = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SESSION).format(before=before, after=after)],
+        cwd=tmp_path,
+        env={
+            **variables,
+            "FLASK_ENV": "development",
+            "PYTHONPATH": os.pathsep.join([project, os.environ.get("PYTHONPATH", "")]),
+            "PATH": os.defpath,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout) == (0, "[]\n"), finished.stderr

@@ -21,6 +21,7 @@ from ..model import (
     WorkerId,
     merge_recordings,
 )
+from ..telemetry import span
 from .results import Stopped
 
 logger = logging.getLogger("flask_profiling")
@@ -45,6 +46,7 @@ class ArtifactStore(Protocol):
         """Delete the oldest sessions beyond the bounds."""
 
 
+@span("merge", {})
 def merged(
     session: Session, parts: Sequence[Part], participants: Iterable[WorkerId], environment: Mapping[str, str]
 ) -> SessionRecording:
@@ -82,6 +84,7 @@ def _notes(session: Session, recordings: Iterable[Recording], missing: Sequence[
         yield from recording.notes
 
 
+@span("write", {})
 def write_artifacts(
     recording: SessionRecording,
     parts: Sequence[Part],

@@ -15,6 +15,7 @@ from ..coordination import IDLE, PROFILING, WRITING, Coordinator, Order, WorkerS
 from ..engines import Engine
 from ..errors import NotRunning, ProfilingError, StorageFailed
 from ..model import Artifact, Part, Session, SessionOptions
+from ..telemetry import span
 from .collecting import merged, write_artifacts
 from .contained import containment
 from .live import Live
@@ -294,8 +295,9 @@ class Sessions:
             return None
         self._quietly(self._coordinator.report, live.session_id, WRITING)
         self.live, self.idle, self._left = None, True, live.session_id
-        part = live.stop()
-        self._quietly(self._coordinator.deliver, part)
+        with span("leave", {"profiling.session.id": live.session_id}):
+            part = live.stop()
+            self._quietly(self._coordinator.deliver, part)
         self._quietly(self._coordinator.report, "", IDLE)
         return part
 
@@ -352,6 +354,13 @@ class Sessions:
             self._world.sleep(0.01)
 
     def _collect(self, order: Order, own: Part | None) -> Stopped:
+        with span("collect", {"profiling.session.id": order.session.id}) as told:
+            stopped = self._brought_in(order, own)
+            told |= {"profiling.workers": len(stopped.workers), "profiling.artifacts.count": len(stopped.artifacts)}
+        self._quietly(self._world.on_stopped, stopped)
+        return stopped
+
+    def _brought_in(self, order: Order, own: Part | None) -> Stopped:
         session_id = order.session.id
         try:
             self._wait_for_parts(session_id)
@@ -364,7 +373,7 @@ class Sessions:
             parts.append(own)
         recording = merged(order.session, parts, participants, self._world.environment())
         try:
-            stopped = write_artifacts(
+            return write_artifacts(
                 recording,
                 parts,
                 store=self._store,
@@ -373,8 +382,6 @@ class Sessions:
             )
         finally:
             self._quietly(self._coordinator.finish, order)
-        self._quietly(self._world.on_stopped, stopped)
-        return stopped
 
     # -- words ---------------------------------------------------------------------------------------------------------
 
