@@ -1,0 +1,236 @@
+"""One worker's share in a session: what is counted, on which clock, and what an engine that fails does to it."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from flask_profiling.engines import Engine
+from flask_profiling.errors import Unavailable
+from flask_profiling.model import Part, Recording, WorkerId
+from flask_profiling.sessions.live import Live
+from tests.sessions.machines import CountingEngine
+
+WORKER = WorkerId("test", 812, 7)
+
+
+class Clocks:
+    """Two clocks that stand still."""
+
+    def __init__(self) -> None:
+        self.wall = 100.0
+        self.cpu = 5.0
+
+
+class Strict(CountingEngine):
+    """Checks that what it handed out at entering comes back, last first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside: list[str] = []
+
+    def enter(self, route: str) -> object:
+        self.inside.append(route)
+        return super().enter(route)
+
+    def leave(self, token: object) -> None:
+        super().leave(token)
+        assert self.inside.pop() == token
+
+
+class Refusing(CountingEngine):
+    """Has a sentence instead of a recording."""
+
+    def stop(self) -> Recording:
+        raise Unavailable("nothing was sampled; give it more time")
+
+
+class Quiet:
+    """An engine that does not want to see requests."""
+
+    def start(self) -> None:
+        """Nothing."""
+
+    def stop(self) -> Recording:
+        return Recording("quiet", None, ("heard",))
+
+    def abandon(self) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+def live(clocks: Clocks, *engines: Engine, notes: tuple[str, ...] = ()) -> Live:
+    return Live(
+        "prof-test-0001",
+        160.0,
+        worker=WORKER,
+        engines=engines,
+        notes=notes,
+        wall_clock=lambda: clocks.wall,
+        cpu_clock=lambda: clocks.cpu,
+    )
+
+
+def notes_of(part: Part) -> list[str]:
+    return [note for recording in part.recordings if recording.engine == "worker" for note in recording.notes]
+
+
+def test_a_request_is_counted_with_its_wall_and_its_own_cpu_time(clocks: Clocks) -> None:
+    session = live(clocks)
+    visit = session.begin("GET /")
+    session.resume(visit)
+    clocks.cpu += 0.25
+    session.pause(visit)
+    clocks.cpu += 40  # the thread does something else meanwhile
+    clocks.wall += 2
+    session.resume(visit)
+    clocks.cpu += 0.5
+    session.pause(visit)
+    session.end(visit, failed=False)
+    times = session.stop().requests["GET /"]
+    assert (times.requests, times.errors, times.wall_time, times.cpu_time) == (1, 0, 2.0, 0.75)
+
+
+def test_failed_requests_are_counted_apart_and_routes_by_themselves(clocks: Clocks) -> None:
+    session = live(clocks)
+    for route, failed in (("GET /a", True), ("GET /a", False), ("GET /b", False)):
+        session.end(session.begin(route), failed=failed)
+    requests = session.stop().requests
+    assert {route: (times.requests, times.errors) for route, times in requests.items()} == {
+        "GET /a": (2, 1),
+        "GET /b": (1, 0),
+    }
+    assert sum(requests["GET /a"].buckets.values()) == 2
+
+
+def test_a_share_adds_its_cpu_time_and_is_no_request(clocks: Clocks) -> None:
+    session = live(clocks)
+    visit, share = session.begin("GET /"), session.begin("GET /")
+    session.resume(share)
+    clocks.cpu += 0.5
+    session.pause(share)
+    session.end_share(share)
+    session.end(visit, failed=False)
+    part = session.stop()
+    assert part.requests["GET /"].requests == 1
+    assert part.requests["GET /"].cpu_time == 0.5
+    assert part.recordings == ()
+
+
+def test_engines_are_entered_and_left_in_turn(clocks: Clocks) -> None:
+    one, two = Strict(), Strict()
+    session = live(clocks, one, two)
+    visit = session.begin("GET /")
+    session.resume(visit)
+    assert (one.inside, two.inside) == (["GET /"], ["GET /"])
+    session.pause(visit)
+    session.pause(visit)
+    assert (one.inside, two.inside) == ([], [])
+    session.end(visit, failed=False)
+
+
+def test_requests_that_run_at_the_stop_are_said_and_change_nothing_later(clocks: Clocks) -> None:
+    engine = CountingEngine()
+    session = live(clocks, engine)
+    visits = [session.begin("GET /slow") for _ in range(3)]
+    session.end(visits.pop(), failed=False)
+    part = session.stop()
+    assert part.requests["GET /slow"].requests == 1
+    (note,) = notes_of(part)
+    assert note.startswith("2 requests were still running in worker 812 when the session stopped")
+    for visit in visits:
+        session.resume(visit)
+        session.pause(visit)
+        session.end(visit, failed=False)
+    assert engine.visits == {}
+    assert part.requests["GET /slow"].requests == 1
+
+
+def test_one_request_that_runs_at_the_stop_is_said_in_the_singular(clocks: Clocks) -> None:
+    session = live(clocks)
+    session.begin("GET /slow")
+    assert notes_of(session.stop())[0].startswith("1 request was still running")
+
+
+def test_a_share_that_ends_after_the_stop_changes_nothing(clocks: Clocks) -> None:
+    session = live(clocks)
+    share = session.begin("GET /")
+    part = session.stop()
+    session.end_share(share)
+    assert part.requests == {}
+    assert session._tallies == {}
+
+
+def test_the_part_says_whose_it_is_and_what_was_noted_at_the_start(clocks: Clocks) -> None:
+    part = live(clocks, CountingEngine(), Quiet(), notes=("worker 812: busy",)).stop()
+    assert (part.worker, part.session_id) == (WORKER, "prof-test-0001")
+    assert [recording.engine for recording in part.recordings] == ["cprofile", "quiet", "worker"]
+    assert notes_of(part) == ["worker 812: busy"]
+
+
+def test_where_there_is_nothing_to_say_nothing_is_said(clocks: Clocks) -> None:
+    assert live(clocks).stop().recordings == ()
+
+
+def test_an_engine_that_fails_in_requests_is_noted_and_logged_once_and_others_go_on(
+    clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = Strict()
+    session = live(clocks, CountingEngine(broken=True), good)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            visit = session.begin("GET /")
+            session.resume(visit)
+            session.pause(visit)
+            session.end(visit, failed=False)
+        assert len(caplog.records) == 1
+        caplog.clear()
+        part = session.stop()
+        assert [record.getMessage() for record in caplog.records] == [
+            "profiling: an engine failed to stop; its data is lost"
+        ]
+    assert good.visits == {"GET /": 3}
+    assert notes_of(part) == [
+        "CountingEngine failed inside a request; what it recorded is incomplete, the log has details",
+        "CountingEngine failed at stop (ZeroDivisionError); its data is lost, see the log",
+    ]
+    assert [recording.engine for recording in part.recordings] == ["cprofile", "worker"]
+
+
+def test_an_engine_that_fails_at_leaving_does_not_keep_the_others_inside(clocks: Clocks) -> None:
+    class Leaving(CountingEngine):
+        def leave(self, token: object) -> None:
+            raise ZeroDivisionError("a fault of ours")
+
+    below = Strict()
+    session = live(clocks, below, Leaving())
+    visit = session.begin("GET /")
+    session.resume(visit)
+    session.pause(visit)
+    assert below.inside == []
+    session.end(visit, failed=False)
+    assert "failed inside a request" in notes_of(session.stop())[0]
+
+
+def test_an_engine_that_has_nothing_says_why_in_its_own_words(clocks: Clocks, caplog: pytest.LogCaptureFixture) -> None:
+    part = live(clocks, Refusing()).stop()
+    assert notes_of(part) == ["nothing was sampled; give it more time"]
+    assert caplog.records == []
+
+
+def test_a_forked_child_abandons_every_engine_and_counts_nothing(clocks: Clocks) -> None:
+    engine = CountingEngine()
+    engine.start()
+    session = live(clocks, Quiet(), engine)
+    visit = session.begin("GET /")
+    session.abandon()
+    assert not engine.running
+    session.resume(visit)
+    session.end(visit, failed=False)
+    assert engine.visits == {}
+    assert session._tallies == {}
