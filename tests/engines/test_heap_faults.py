@@ -320,6 +320,23 @@ os.close(reader); os.close(writer)
     ]
 
 
+def test_the_child_of_a_host_that_traces_its_memory_is_not_traced(tmp_path: Path) -> None:
+    answers = run(
+        """
+import tracemalloc
+tracemalloc.start(3)
+KEPT = bytearray(5000)
+def write(heap, out):
+    assert not tracemalloc.is_tracing()
+    write_heap(heap, out)
+say(list(snapshot("a", write=write).attachments) != [])
+say([tracemalloc.is_tracing(), tracemalloc.get_traceback_limit(), tracemalloc.get_object_traceback(KEPT) is not None])
+""",
+        tmp_path / "spool",
+    )
+    assert answers == [True, [True, 3, True]]
+
+
 def test_snapshots_leave_no_descriptor_and_no_thread_behind(tmp_path: Path) -> None:
     answers = run(
         """
