@@ -1,8 +1,9 @@
 """Artifacts on disk: named, written whole, listed, retained, cleaned; what is in them is not known here.
 
 Artifacts are named ``{prefix}-{session id}{suffix}``, or ``{prefix}-{session id}.{pid}{suffix}`` where each worker has
-its own (a session id may end in digits behind a hyphen, so a hyphen would not tell the pid apart). Every other file in
-the output directory belongs to somebody else: it is neither listed nor counted nor touched.
+its own, or ``{prefix}-{session id}.r{number}{suffix}`` for one request of it (a session id may end in digits behind a
+hyphen, so a hyphen would not tell the pid apart). Every other file in the output directory belongs to somebody else: it
+is neither listed nor counted nor touched.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Store:
         prefixes, suffixes = (
             "|".join(map(re.escape, dict.fromkeys(part))) for part in zip(*types.values(), strict=True)
         )
-        self._pattern = re.compile(rf"({prefixes})-({_SESSION_ID.pattern})(?:\.[1-9][0-9]{{0,9}})?({suffixes})")
+        self._pattern = re.compile(rf"({prefixes})-({_SESSION_ID.pattern})(?:\.r?[1-9][0-9]{{0,9}})?({suffixes})")
         self._max_sessions = max_sessions
         self._max_bytes = max_bytes
         self._now = now
@@ -68,9 +69,10 @@ class Store:
         self._directory.prepare()
 
     def write(
-        self, type: str, session_id: str, write: Callable[[BinaryIO], None], *, worker: int | None = None
+        self, type: str, session_id: str, write: Callable[[BinaryIO], None], *, worker: int | str | None = None
     ) -> Artifact:
-        """Store what ``write`` writes as an artifact, whole or not at all; ``worker`` is a pid where each has its own.
+        """Store what ``write`` writes as an artifact, whole or not at all; ``worker`` is a pid where each has its own,
+        and ``r1`` and so on for single requests.
 
         An exception of ``write`` passes through, but for OSError. Raises BadRequest for what is no session id, and
         KeyError for a type that is not in the table.
@@ -137,7 +139,7 @@ class Store:
             with suppress(StorageFailed):
                 parts.child(session_id).sweep(now=now)
 
-    def _filename(self, type: str, session_id: str, worker: int | None) -> str:
+    def _filename(self, type: str, session_id: str, worker: int | str | None) -> str:
         prefix, suffix = self._types[type]
         filename = f"{prefix}-{session_id}{suffix}" if worker is None else f"{prefix}-{session_id}.{worker}{suffix}"
         if self._identity(filename) != (type, session_id):
@@ -147,8 +149,10 @@ class Store:
     def _identity(self, filename: str) -> tuple[str, str] | None:
         """Return the type and the session id that a name stands for, or None where it is no artifact's."""
         match = self._pattern.fullmatch(filename)
-        type = None if match is None else self._type_of.get((match[1], match[3]))
-        return None if match is None or type is None else (type, match[2])
+        if match is None:
+            return None
+        type = self._type_of.get((match[1], match[3]))
+        return None if type is None else (type, match[2])
 
     def _delete(self, doomed: Iterable[Artifact]) -> Cleaned:
         deleted = 0
