@@ -29,6 +29,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "py-spy": (("py-spy",), "pip install py-spy"),
     "redis-server": (("redis-server",), "apt-get install redis-server"),
     "tmux": (("tmux",), "apt-get install tmux"),
+    "uwsgi": (("uwsgi",), "pip install -r requirements/uwsgi.txt (it is compiled)"),
 }
 
 # component -> the module that shows that it is there, what installs it

@@ -17,6 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.components import program, requires
+
 PROJECT = Path(__file__).parents[2]
 # An interpreter that was only unpacked can start a child through its wrapper alone.
 PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
@@ -24,8 +28,12 @@ PREFIX = "/debug/profiling"
 KNOWN_APP = "tests.integration.known_app:create_app()"
 
 _GUNICORN = ("-m", "gunicorn", "--no-control-socket", "--log-level", "warning", "--bind", "127.0.0.1:{port}")
+_UWSGI = (
+    *("--http-socket", "127.0.0.1:{port}", "--master", "--enable-threads", "--die-on-term", "--need-app"),
+    *("--disable-logging", "--module", "{app}"),
+)
 
-# kind -> arguments after the interpreter; {app} is module:call(), {workers} a number
+# kind -> arguments after the interpreter; {app} is module:call(), {workers} a number; uWSGI is a program of its own
 KINDS: dict[str, tuple[str, ...]] = {
     "werkzeug": ("-m", "flask", "--app", "{app}", "run", "--port", "{port}"),
     "waitress": ("-m", "waitress", "--listen", "127.0.0.1:{port}", "--threads", "6", "--call", "{factory}"),
@@ -33,6 +41,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "gthread": (*_GUNICORN, "--workers", "{workers}", "--threads", "4", "{app}"),
     "gevent": (*_GUNICORN, "--workers", "{workers}", "--worker-class", "gevent", "{app}"),
     "preload": (*_GUNICORN, "--workers", "{workers}", "--preload", "{app}"),
+    "uwsgi": (*_UWSGI, "--processes", "{workers}"),
+    "uwsgi-lazy": (*_UWSGI, "--processes", "{workers}", "--lazy-apps", "--threads", "2"),
 }
 # kind -> what tests/components.py calls the packages it needs
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -42,7 +52,17 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "gthread": ("gunicorn",),
     "gevent": ("gunicorn", "gevent"),
     "preload": ("gunicorn",),
+    "uwsgi": ("uwsgi",),
+    "uwsgi-lazy": ("uwsgi",),
 }
+
+
+def kinds(*names: str) -> list[Any]:
+    """Return parameters (kind, workers) for a test over several kinds: one worker where a kind has no more, else 2."""
+    return [
+        pytest.param(name, 1 if name in ("werkzeug", "waitress") else 2, marks=requires(*NEEDS[name]), id=name)
+        for name in names
+    ]
 
 
 @dataclass(frozen=True)
@@ -162,7 +182,7 @@ def serve(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     values = {"port": str(port), "app": app, "factory": app.removesuffix("()"), "workers": str(workers)}
-    command = [PYTHON, *(part.format(**values) for part in KINDS[kind]), *arguments]
+    command = [_program(kind), *(part.format(**values) for part in KINDS[kind]), *arguments]
     log = directory / f"server-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -188,6 +208,44 @@ def serve(
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait(15)
+
+
+def own_app(directory: Path, source: str) -> dict[str, str | None]:
+    """Write the module ``own`` into ``directory``; returns the environment with which ``serve(app="own:create_app()")``
+    finds it."""
+    (directory / "own.py").write_text(source, "utf-8")
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(directory), str(PROJECT), os.environ.get("PYTHONPATH")]))}
+
+
+OWN_APP = "own:create_app()"
+
+
+def listeners_and_peers(pid: int) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
+    """Return where a process listens (address, port) and whom it is connected to, of all its TCP sockets (Linux)."""
+    sockets: set[str] = set()
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            sockets.add(str(path.readlink()))
+    listening, peers = set(), set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text("ascii").splitlines()[1:]:
+            words = line.split()
+            if f"socket:[{words[9]}]" not in sockets:
+                continue
+            here, there = _address(words[1]), _address(words[2])
+            listening.add(here) if words[3] == "0A" else peers.add(there)
+    return listening, peers
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Read what ``/proc/net/tcp`` writes: each four bytes of the address in the machine's order, and the port."""
+    address, _, port = text.partition(":")
+    data = b"".join(bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8))
+    return socket.inet_ntop(socket.AF_INET if len(data) == 4 else socket.AF_INET6, data), int(port, 16)
+
+
+def _program(kind: str) -> str:
+    return (program("uwsgi") or "uwsgi") if kind.startswith("uwsgi") else PYTHON
 
 
 def _children(pid: int) -> list[int]:
