@@ -22,7 +22,7 @@ class Leaked:
         self.body = [number]
 ''', planted.__dict__)
 for number in range(57):
-    planted.LEAK.append(planted.Leaked(number + 1000))
+    planted.LEAK.append(planted.Leaked(number + 100_000))
 """
 
 
