@@ -384,6 +384,11 @@ class TestRetain:
         assert make(directory, max_bytes=299).retain(keep=None) == 2
         assert sessions(make(directory)) == ["prof-0003", "prof-0004"]
 
+    def test_sessions_go_until_the_last_byte_too_much_is_gone(self, directory: Path) -> None:
+        for number in range(1, 4):
+            put_session(directory, f"prof-000{number}", created=number * 100.0, size=50)
+        assert make(directory, max_bytes=199).retain(keep=None) == 4
+
     def test_newest_session_stays_whatever_the_bounds(self, directory: Path) -> None:
         store = make(directory, max_sessions=0, max_bytes=0)
         put_session(directory, "prof-0001", created=100.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Hub:
     done: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    machines: list[ManyHosts] = field(default_factory=list)
 
 
 class MemoryRelay:
@@ -130,12 +131,16 @@ def host(
             start_watcher=watchers.append,
         ),
     )
+    hub.machines.append(sessions)
     return Host(name, sessions, engines, output, watchers)
 
 
 @pytest.fixture
-def hub() -> Hub:
-    return Hub(Time())
+def hub() -> Iterator[Hub]:
+    hub = Hub(Time())
+    yield hub
+    for sessions in hub.machines:  # not at some later collection of garbage, among the descriptors of another test
+        sessions.forget()
 
 
 @pytest.fixture
