@@ -6,7 +6,8 @@
 #   make soak    run hundreds of sessions on busy workers (ten minutes)
 #   make mutation  turn off one check at a time, and see a test fail (an hour; ARGS="gates", ARGS="--sample 20")
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
-#   make bench   measure what profiling costs, beside other profilers (minutes; quiet machine)
+#   make bench   measure what profiling costs and how true it is (minutes; ARGS="--quick" takes one)
+#   make bench-peers  the same beside other profilers, in the same run
 #   make docs    build the documentation into docs/_build/html; a warning is an error
 #   make dist    build the wheel and the sdist into dist/
 #   make venv    only set up;  make clean: remove all that make made
@@ -108,9 +109,12 @@ demo: $(VENV)/demo
 	@$(RUN) examples/demo.py $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/bench
-	$(RUN) -m benchmarks.overhead $(ARGS)
-	$(RUN) -m benchmarks.stop_cost
+bench: $(VENV)/demo
+	$(RUN) -m benchmarks --json benchmarks.json --page benchmarks.html $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/bench
+	$(RUN) -m benchmarks --peers --json benchmarks.json --page benchmarks.html $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/docs

@@ -1,27 +1,28 @@
-"""What a heap snapshot costs, beside guppy3, pympler and objgraph on the same heap: ``python -m benchmarks.heap
-[nodes ...]``.
+"""What a heap snapshot costs, beside guppy3, pympler and objgraph on the same heap.
 
-Every line is measured in a fresh process that first builds the heap; CPU is user and system time. A snapshot's CPU is
-the child's whole life; "stopped" is how long ``fork`` held the parent; "bytes per node" is the child's peak resident
-size less the parent's, by the nodes; "slow-down" is how much longer a loop that writes to every object takes in the
-parent while the child is alive (copy-on-write and the processor's caches) than alone.
+Every figure is of a fresh process that first builds the heap; CPU is user and system time of the child's whole life,
+"stopped" is how long fork held the parent; the slow-down is how much longer a loop that writes to every object takes
+in the parent while the child is alive (copy-on-write and the processor's caches) than alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import os
-import platform
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from .results import Curves, Grid, Section, Spread
+from .scale import Scale
 
 # A record is 16 nodes: an order, its texts, numbers, list, dict, tuple and what they hold.
 NODES_PER_RECORD = 16
@@ -73,9 +74,7 @@ def snapshot(heap: list[Order]) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as directory:
         options = EngineOptions("benchmark", spool=Path(directory), write_heap=write_heap)
-        begun = time.perf_counter()
         recording = HeapEngine(options, fork=fork, shortage=str).stop()
-        wall = time.perf_counter() - begun
         size = sum(path.stat().st_size for path in Path(directory).iterdir())
     if not recording.attachments:
         raise SystemExit(recording.notes[0])
@@ -83,20 +82,21 @@ def snapshot(heap: list[Order]) -> dict[str, float]:
     data = recording.data
     nodes: int = data.nodes  # type: ignore[union-attr]
     cpu = child.ru_utime + child.ru_stime
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    resident = _own_peak()
     return {
         "nodes": nodes,
-        "edges": data.edges,  # type: ignore[union-attr]
         "cpu": cpu,
-        "us_per_node": cpu / nodes * 1e6,
-        "wall": wall,
         "stopped_ms": stopped[0] * 1e3,
-        "stopped_ms_per_150mb": stopped[0] * 1e3 * 150 / (resident / 1024),
-        "resident_mb": resident / 1024,
         "bytes_per_node": (child.ru_maxrss - resident) * 1024 / nodes,
         "file_mb": size / 2**20,
         "slow_down": during[0] / alone,
     }
+
+
+def _own_peak() -> int:
+    """Return the peak resident size in kB; getrusage has that of whoever started this process in it."""
+    found = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text("ascii"))
+    return int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _write_to_all(heap: list[Order]) -> float:
@@ -139,58 +139,73 @@ def _referents(heap: list[Order]) -> dict[str, float]:
     return {"nodes": len(objects), "cpu": time.process_time() - begun}
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Something that looks at a heap, and what comes of it."""
+
+    name: str
+    offers: str = "a file with every object, edge and size"
+    module: str = ""
+    package: str = ""
+
+
+SNAPSHOT = "heap snapshot"
+PEERS = (
+    Peer("guppy3 heap()", "counts and sizes by type", "guppy", "guppy3"),
+    Peer("pympler summary", "counts and sizes by type", "pympler", "pympler"),
+    Peer("objgraph typestats", "counts by type"),
+    Peer("gc, all referents", "nothing: the floor of any walk"),
+)
 MEASURES: dict[str, Callable[[list[Order]], dict[str, float]]] = {
-    "snapshot": snapshot,
+    SNAPSHOT: snapshot,
     "guppy3 heap()": _guppy,
     "pympler summary": _pympler,
     "objgraph typestats": _objgraph,
-    "gc, all referents (the floor)": _referents,
+    "gc, all referents": _referents,
 }
 
 
-def measured(name: str, nodes: int) -> dict[str, float] | None:
-    """Run one measure in a fresh process; None where its package is missing."""
+def measured(name: str, nodes: int) -> dict[str, float]:
+    """Run one measure in a fresh process."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.heap", "--one", name, str(nodes)],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", "benchmarks.heap", name, str(nodes)], capture_output=True, text=True, check=False
     )
-    if "ModuleNotFoundError" in done.stderr:
-        return None
     if done.returncode:
         raise SystemExit(done.stderr)
     result: dict[str, float] = json.loads(done.stdout)
     return result
 
 
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("nodes", nargs="*", type=int, default=[300_000, 1_500_000, 7_000_000])
-    parser.add_argument("--one", choices=MEASURES, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--runs", type=int, default=3, help="how often each is measured; the best and the worst are shown"
-    )
-    parser.add_argument("--alone", action="store_true", help="measure the snapshot only")
-    given = parser.parse_args()
-    if given.one:
-        heap = build(given.nodes[0])
-        print(json.dumps(MEASURES[given.one](heap)))
-        return
-    print(f"Python {platform.python_version()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
-    for nodes in given.nodes:
-        print(f"\nheap of about {nodes:,} nodes")
-        for name in ["snapshot"] if given.alone else MEASURES:
-            runs = [measured(name, nodes) for _ in range(given.runs)]
-            results = [run for run in runs if run is not None]
-            if not results:
-                print(f"  {name:32} not installed")
-                continue
-            for key in results[0]:
-                values = sorted(run[key] for run in results)
-                print(f"  {name:32} {key:22} {values[0]:14,.2f} to {values[-1]:14,.2f}")
+# what is drawn of a snapshot, and what it is divided by
+DRAWN = {
+    "CPU, s": "cpu",
+    "parent stopped, ms": "stopped_ms",
+    "child's memory beyond the parent's, bytes a node": "bytes_per_node",
+    "file, MB": "file_mb",
+    "slow-down of writes meanwhile, times": "slow_down",
+}
+
+
+def measure(scale: Scale) -> Sequence[Section]:
+    """Take snapshots of larger and larger heaps, and let the peers count one of them."""
+    lines: dict[str, list[tuple[float, Spread]]] = {name: [] for name in DRAWN}
+    for nodes in scale.heap_nodes:
+        runs = [measured(SNAPSHOT, nodes) for _ in range(1 if nodes > 1_000_000 else min(scale.repeats, 3))]
+        for name, key in DRAWN.items():
+            lines[name].append((nodes, Spread.of(run[key] for run in runs)))
+    sections: list[Section] = [Curves("A heap snapshot, by nodes", __doc__.partition("\n\n")[2], "nodes", "", lines)]
+    if scale.peers:
+        rows = []
+        for peer in scale.present([Peer(SNAPSHOT), *PEERS]):
+            runs = [measured(peer.name, scale.peers_nodes) for _ in range(min(scale.repeats, 3))]
+            each = [run["cpu"] / run["nodes"] * 1e6 for run in runs]
+            cells = (Spread.of(run["cpu"] for run in runs).shown(), Spread.of(each).shown())
+            rows.append((peer.name, f"{runs[0]['nodes']:,.0f}", *cells, peer.offers))
+        about = f"One heap of about {scale.peers_nodes:,} nodes, each in a fresh process."
+        columns = ("", "objects seen", "CPU, s", "us each", "what comes of it")
+        sections.append(Grid("Looking at a heap", about, columns, rows))
+    return sections
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(MEASURES[sys.argv[1]](build(int(sys.argv[2])))))

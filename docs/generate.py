@@ -10,6 +10,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import json
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ import click
 import openapi
 
 import flask_profiling
+from benchmarks import page
+from benchmarks.results import Results
 from flask_profiling.cli import profiling
 from flask_profiling.config import SETTINGS
 from flask_profiling.config.settings import CLI_VARIABLES
@@ -27,6 +30,7 @@ from flask_profiling.formats import FORMATS
 from flask_profiling.views import ENDPOINTS
 
 PACKAGE = Path(flask_profiling.__file__).parent
+RESULTS = Path(__file__).resolve().parent / "explanation" / "benchmarks.json"
 IMPORTS = Path(__file__).resolve().parent.parent / "tests" / "imports.py"
 
 MOMENTS = {
@@ -36,6 +40,7 @@ MOMENTS = {
     "engine": "at stop, by the engine itself",
 }
 CHOSEN_BY = {
+    "apptree": "together with ``cprofile``, on Python 3.12 and later",
     "heap": "``PROFILING_HEAP`` or the option ``heap``",
     "allocations": "``PROFILING_ALLOCATIONS`` or the option ``allocations``",
     "objects": "together with ``allocations``",
@@ -197,6 +202,21 @@ def rooms() -> str:
     )
 
 
+def benchmarks() -> str:
+    """Return the tables and plots of the benchmarks that were committed."""
+    results = Results.from_json(json.loads(RESULTS.read_text("utf-8")))
+    parts = [table(("of this run", ""), [(name, escaped(value)) for name, value in page.facts(results)])]
+    for area, sections in results.areas.items():
+        parts += [heading(area.capitalize(), "-"), ""]
+        for section in sections:
+            first, *others = page.rows(section)
+            drawn = page.plot(section)
+            parts += [heading(section.title, "~"), escaped(section.about), ""]
+            parts += [".. raw:: html", "", textwrap.indent(drawn, "   "), ""] if drawn else []
+            parts.append(table([escaped(cell) for cell in first], [[escaped(cell) for cell in row] for row in others]))
+    return "\n".join(parts)
+
+
 def imports() -> ModuleType:
     """Load ``tests/imports.py``, which is no part of the package."""
     spec = importlib.util.spec_from_file_location("flask_profiling_imports", IMPORTS)
@@ -297,4 +317,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "formats": formats,
     "engines": engines,
     "rooms": rooms,
+    "benchmarks": benchmarks,
 }
