@@ -5,6 +5,7 @@ Nothing but our own JSON is ever read: a ``.prof`` is marshal, and a damaged or 
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from .store import Store
 LAST = "last"
 # in memory a recording takes some ten times its size
 LARGEST_RECORDING = 256 * 1024 * 1024
+_TRACE_ID = re.compile("[0-9a-f]{32}")
 _SUFFIX = FORMATS["recording"].suffix
 _MOST_NAMED = 5
 
@@ -29,7 +31,8 @@ def recordings(directory: Path) -> tuple[Artifact, ...]:
 
 
 def load(name: str, directory: Path) -> SessionRecording:
-    """Read the recording that ``name`` stands for: ``last``, the id of a session or how it begins, or a file's path.
+    """Read the recording that ``name`` stands for: ``last``, the id of a session or how it begins, a file's path, or a
+    trace id that one holds (of each route the slowest requests have theirs kept).
 
     Raises BadRequest where there is none or more than one, and DamagedData for what is no recording of ours.
     """
@@ -41,6 +44,13 @@ def load(name: str, directory: Path) -> SessionRecording:
         raise BadRequest(f"there are no recordings in {directory}; profile a session first, or name a recording's file")
     chosen = found[:1] if name == LAST else [item for item in found if item.session_id == name]
     chosen = chosen or [item for item in found if name and item.session_id.startswith(name)]
+    if not chosen and _TRACE_ID.fullmatch(name):
+        chosen = [item for item in found if _holds(item, name, directory)][:1]
+        if not chosen:
+            raise BadRequest(
+                f"no recording in {directory} holds the trace {name}; a session keeps those of each route's slowest "
+                f"requests, and there are {_named(found)}"
+            )
     if not chosen:
         raise BadRequest(f"no recording in {directory} is called {name[:80]!r}; there are {_named(found)}")
     if len({item.session_id for item in chosen}) > 1:
@@ -62,6 +72,11 @@ def load_file(path: Path) -> SessionRecording:
         raise BadRequest(
             f"{path} cannot be read ({error.strerror}); list those there are: flask profiling reports"
         ) from None
+
+
+def _holds(artifact: Artifact, trace_id: str, directory: Path) -> bool:
+    with _store(directory).open(artifact.filename) as file:
+        return f'"{trace_id}"'.encode() in file.read(LARGEST_RECORDING)
 
 
 def _read(file: BinaryIO, name: str) -> SessionRecording:

@@ -17,6 +17,8 @@ import pytest
 from flask import Flask
 
 from flask_profiling import Profiling, telemetry
+from flask_profiling.archive import load
+from flask_profiling.errors import BadRequest
 from flask_profiling.telemetry import current_trace_id
 from tests.components import missing, requires
 
@@ -339,6 +341,56 @@ class TestSpans:
             propagate.set_global_textmap(before)
         assert len([record for record in caplog.records if "OpenTelemetry failed" in record.getMessage()]) == 1
         assert spans.named("flask_profiling.start") == []
+
+
+class TestTheWayFromATraceToItsProfile:
+    def test_the_recording_holds_the_traces_of_the_slowest_requests(self, app: Flask, tmp_path: Path) -> None:
+        ask(app, "POST", "start")
+        client = app.test_client()
+        client.get("/")
+        for number in range(1, 15):
+            client.get("/", headers={"traceparent": f"00-{number:032x}-{PARENT}-01"})
+        ask(app, "POST", "stop")
+        times = load("last", tmp_path / "out").requests["GET / [index]"]
+        assert times.requests == 15
+        assert len(times.traced) == 10
+        assert {request.trace_id for request in times.traced} <= {f"{number:032x}" for number in range(1, 15)}
+        assert [request.wall_time for request in times.traced] == sorted(
+            (request.wall_time for request in times.traced), reverse=True
+        )
+        assert all(request.cpu_time > 0 for request in times.traced)
+
+    def test_a_trace_id_finds_its_session(self, app: Flask, tmp_path: Path) -> None:
+        sessions = []
+        for number in (1, 2, 3):
+            ask(app, "POST", "start")
+            app.test_client().get("/", headers={"traceparent": f"00-{number:032x}-{PARENT}-01"})
+            sessions.append(ask(app, "POST", "stop").get_json()["sessionId"])
+        assert load(f"{2:032x}", tmp_path / "out").session.id == sessions[1]
+        with pytest.raises(BadRequest, match="no recording in .* holds the trace"):
+            load(f"{4:032x}", tmp_path / "out")
+
+    @requires("opentelemetry-flask", "opentelemetry-sdk")
+    def test_a_trace_that_begins_in_the_app_is_held_too(
+        self, spans: Spans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from opentelemetry.instrumentation.flask import FlaskInstrumentor
+
+        monkeypatch.setenv("FLASK_ENV", "development")
+        app = Flask("traced")
+        app.config.update(PROFILING_ENABLED=True, PROFILING_OUTPUT_DIR=str(tmp_path), PROFILING_HEAP=False)
+        app.config.update(PROFILING_TOKEN="")
+        app.add_url_rule("/", view_func=lambda: "hello", endpoint="index")
+        Profiling(app)
+        FlaskInstrumentor().instrument_app(app, tracer_provider=spans.provider)
+        try:
+            ask(app, "POST", "start")
+            app.test_client().get("/")
+            ask(app, "POST", "stop")
+        finally:
+            FlaskInstrumentor().uninstrument_app(app)
+        (traced,) = load("last", tmp_path).requests["GET / [index]"].traced
+        assert traced.trace_id == f"{spans.named('GET /')[0].context.trace_id:032x}"
 
 
 @requires("opentelemetry-sdk")

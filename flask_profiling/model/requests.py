@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from . import _json
 
+MOST_TRACED = 10
 # Bucket n of the histogram holds durations up to 2 ** (n / 8) microseconds: neighbours differ by 9 %.
 _STEPS_PER_DOUBLING = 8
 
@@ -17,11 +19,25 @@ def bucket_of(seconds: float) -> int:
     return max(0, math.ceil(math.log2(max(seconds * 1e6, 1.0)) * _STEPS_PER_DOUBLING))
 
 
+class TracedRequest(NamedTuple):
+    """A request that belongs to a trace: wall and CPU seconds, and the trace's id (32 hexadecimal digits)."""
+
+    wall_time: float
+    cpu_time: float
+    trace_id: str
+
+
+def slowest_traced(requests: Iterable[TracedRequest]) -> tuple[TracedRequest, ...]:
+    """Return as many requests as a route keeps, the slowest first."""
+    return tuple(sorted(requests, reverse=True)[:MOST_TRACED])
+
+
 @dataclass(frozen=True, slots=True)
 class RouteTimes:
     """The requests of one route: how many, how many failed (status 500 and up), wall and CPU seconds in all.
 
-    ``buckets`` maps :func:`bucket_of` a request's wall time to the number of such requests.
+    ``buckets`` maps :func:`bucket_of` a request's wall time to the number of such requests; ``traced`` are the slowest
+    of those that belong to a trace.
     """
 
     requests: int = 0
@@ -29,6 +45,7 @@ class RouteTimes:
     wall_time: float = 0.0
     cpu_time: float = 0.0
     buckets: Mapping[int, int] = field(default_factory=dict)
+    traced: tuple[TracedRequest, ...] = ()
 
     def quantile(self, fraction: float) -> float:
         """Return the wall time in seconds that ``fraction`` of the requests did not exceed, within 9 %."""
@@ -41,11 +58,10 @@ class RouteTimes:
                 return float(2 ** (bucket / _STEPS_PER_DOUBLING) / 1e6)
         return 0.0
 
-    def with_request(self, *, wall: float, cpu: float, failed: bool) -> RouteTimes:
+    def with_request(self, *, wall: float, cpu: float, failed: bool, trace_id: str = "") -> RouteTimes:
         """Return these times with one more request."""
-        bucket = bucket_of(wall)
-        buckets = {**self.buckets, bucket: self.buckets.get(bucket, 0) + 1}
-        return RouteTimes(self.requests + 1, self.errors + failed, self.wall_time + wall, self.cpu_time + cpu, buckets)
+        traced = (TracedRequest(wall, cpu, trace_id),) if trace_id else ()
+        return self.merged_with(RouteTimes(1, int(failed), wall, cpu, {bucket_of(wall): 1}, traced))
 
     def merged_with(self, other: RouteTimes) -> RouteTimes:
         """Add up the times of two workers."""
@@ -58,16 +74,18 @@ class RouteTimes:
             self.wall_time + other.wall_time,
             self.cpu_time + other.cpu_time,
             buckets,
+            slowest_traced((*self.traced, *other.traced)),
         )
 
     def to_json(self) -> dict[str, object]:
-        """Return the fields by name, the buckets as ``[[bucket, number]]``."""
+        """Return the fields by name, the buckets as ``[[bucket, number]]``, the traced as ``[[wall, cpu, id]]``."""
         return {
             "requests": self.requests,
             "errors": self.errors,
             "wallSeconds": self.wall_time,
             "cpuSeconds": self.cpu_time,
             "buckets": [[bucket, number] for bucket, number in sorted(self.buckets.items())],
+            "traced": [list(request) for request in self.traced],
         }
 
     @classmethod
@@ -75,10 +93,17 @@ class RouteTimes:
         """Read what :meth:`to_json` wrote; raises DamagedData."""
         document = _json.mapping(value)
         rows = [_json.row(item, 2) for item in _json.sequence(document.get("buckets"))]
+        traced = [_traced(item) for item in _json.sequence(document.get("traced", []))]
         return cls(
             _json.count(document.get("requests")),
             _json.count(document.get("errors")),
             _json.real(document.get("wallSeconds")),
             _json.real(document.get("cpuSeconds")),
             {min(_json.count(bucket), 1000): _json.count(number) for bucket, number in rows},
+            slowest_traced(traced),
         )
+
+
+def _traced(value: object) -> TracedRequest:
+    wall, cpu, trace_id = _json.row(value, 3)
+    return TracedRequest(_json.real(wall), _json.real(cpu), _json.text(trace_id))

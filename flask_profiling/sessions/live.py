@@ -11,6 +11,7 @@ from contextlib import suppress
 from ..engines import Engine, RequestEngine, SingleRequestEngine
 from ..errors import ProfilingError
 from ..model import Part, Recording, RouteTimes, WorkerId, bucket_of
+from ..model.requests import MOST_TRACED, TracedRequest, slowest_traced
 from .slow import WITHOUT_CALLS, Finished, SlowLog
 
 logger = logging.getLogger("flask_profiling")
@@ -41,7 +42,7 @@ class Visit:
 class _Tally:
     """The requests of one route so far; :class:`RouteTimes` that can still grow."""
 
-    __slots__ = ("buckets", "cpu", "errors", "requests", "wall")
+    __slots__ = ("buckets", "cpu", "errors", "requests", "traced", "wall")
 
     def __init__(self) -> None:
         self.requests = 0
@@ -49,6 +50,7 @@ class _Tally:
         self.wall = 0.0
         self.cpu = 0.0
         self.buckets: dict[int, int] = {}
+        self.traced: tuple[TracedRequest, ...] = ()
 
     def add(self, *, wall: float, cpu: float, failed: bool) -> None:
         bucket = bucket_of(wall)
@@ -59,7 +61,7 @@ class _Tally:
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
 
     def frozen(self) -> RouteTimes:
-        return RouteTimes(self.requests, self.errors, self.wall, self.cpu, dict(self.buckets))
+        return RouteTimes(self.requests, self.errors, self.wall, self.cpu, dict(self.buckets), self.traced)
 
 
 class Live:
@@ -137,17 +139,29 @@ class Live:
     def end(self, visit: Visit, *, failed: bool, status: int = 0) -> None:
         """The request is over, its body sent or given up; ``status`` is that of its answer (0: it had none)."""
         wall = self._wall_clock() - visit.started
+        traced = self._traced(visit, wall)
         with self._lock:
             self._in_flight -= 1
             self._open.pop(id(visit), None)
             is_counted = not self._stopped
             if is_counted:
-                self._tallies.setdefault(visit.route, _Tally()).add(wall=wall, cpu=visit.cpu, failed=failed)
+                tally = self._tallies.setdefault(visit.route, _Tally())
+                tally.add(wall=wall, cpu=visit.cpu, failed=failed)
+                tally.traced = slowest_traced((*tally.traced, *traced))
         if is_counted:
             self._settle(visit)
             if self._slow is not None and wall >= self._slow.threshold:
                 self._keep(self._slow, visit, wall=wall, status=status)
         visit.trace_of = None  # it may know the request, which may know the visit
+
+    def _traced(self, visit: Visit, wall: float) -> tuple[TracedRequest, ...]:
+        """Return the request with its trace, if it has one and is among the slowest of its route."""
+        tally = self._tallies.get(visit.route)
+        if tally is not None and len(tally.traced) == MOST_TRACED and wall <= tally.traced[-1].wall_time:
+            return ()
+        trace_id = _trace_id(visit)
+        cpu = sum(part.cpu for part in (visit, *visit.shares))
+        return (TracedRequest(wall, cpu, trace_id),) if trace_id else ()
 
     def begin_share(self, route: str, *, of: Visit | None) -> Visit:
         """Take in a part of a request that runs in another thread (an async view): of the visit ``of``, where that is
@@ -214,15 +228,11 @@ class Live:
             self._log_once(self._single, error)
 
     def _keep(self, slow: SlowLog, visit: Visit, *, wall: float, status: int = 0, is_running: bool = False) -> None:
-        try:
-            trace_id = "" if visit.trace_of is None else visit.trace_of()
-        except Exception:  # the host's tracing is not ours to judge
-            trace_id = ""
         parts = (visit, *visit.shares)
         slow.offer(
             Finished(
                 route=visit.route,
-                trace_id=trace_id,
+                trace_id=_trace_id(visit),
                 wall_time=wall,
                 cpu_time=None if is_running else sum(part.cpu for part in parts),
                 status=status,
@@ -268,3 +278,10 @@ class Live:
             f"{type(engine).__name__} failed inside a request; what it recorded is incomplete, the log has details"
         )
         logger.warning("profiling: an engine failed inside a request; the request goes on", exc_info=error)
+
+
+def _trace_id(visit: Visit) -> str:
+    try:
+        return "" if visit.trace_of is None else visit.trace_of()
+    except Exception:  # the host's tracing is not ours to judge
+        return ""

@@ -76,7 +76,26 @@ def test_the_shape_in_json() -> None:
         "wallSeconds": 1.5,
         "cpuSeconds": 0.75,
         "buckets": [[8, 1], [152, 1]],
+        "traced": [],
     }
+
+
+def test_of_the_traced_requests_the_slowest_are_kept_over_all_workers() -> None:
+    workers = [RouteTimes(), RouteTimes()]
+    for number in range(1, 41):
+        trace_id = f"{number:032x}" if number % 4 else ""
+        place = number % 2
+        workers[place] = workers[place].with_request(wall=number, cpu=0.5, failed=False, trace_id=trace_id)
+    merged = workers[0].merged_with(workers[1])
+    assert [request.wall_time for request in merged.traced] == [39, 38, 37, 35, 34, 33, 31, 30, 29, 27]
+    assert merged.traced[0] == (39, 0.5, f"{39:032x}")
+    assert RouteTimes.from_json(through_json(merged.to_json())) == merged
+
+
+def test_times_that_an_older_version_stored_have_no_traces() -> None:
+    document = RouteTimes(1, 0, 1.0, 1.0, {8: 1}).to_json()
+    del document["traced"]
+    assert RouteTimes.from_json(document) == RouteTimes(1, 0, 1.0, 1.0, {8: 1})
 
 
 @given(st.data())
