@@ -343,7 +343,7 @@ class TestWrite:
             (errno.ENOSPC, DiskFull),
             (errno.EDQUOT, DiskFull),
             (errno.EIO, StorageFailed),
-            (errno.EFBIG, StorageFailed),
+            (errno.EFBIG, DiskFull),
         ],
     )
     def test_refusal_of_the_disk_is_one_of_our_errors(
