@@ -1,4 +1,4 @@
-"""Exports: what can be made of a stored recording, as bytes or as one more artifact; no server and no command line."""
+"""Exports: what can be made of stored recordings, as bytes or as one more artifact; no server and no command line."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from .compare import Verdict, paired
 from .errors import BadRequest
-from .formats import FORMATS, dot, svg
+from .formats import FORMATS, dot, html, svg
 from .formats.threads import each_thread
 from .model import Artifact, SessionRecording
 from .store import Store
@@ -83,4 +84,16 @@ def _written(recording: SessionRecording, type: str) -> bytes:
         dot.write(recording, out)
         return svg.render(out.getvalue(), allow_pygraphviz=True)
     FORMATS[type].writer()(recording, out)
+    return out.getvalue()
+
+
+def difference(base: SessionRecording, new: SessionRecording, verdict: Verdict) -> bytes:
+    """Return the HTML page of what changed between two recordings, of which ``verdict`` tells the numbers."""
+    pairing = paired(base, new)
+    said = verdict.to_json()
+    if pairing.unsure:
+        text = "functions share their name with others in their file, and nobody knows which is which now"
+        said["notes"] = [*verdict.notes, f"{pairing.unsure} {text}; they stand apart."]
+    out = io.BytesIO()
+    html.write_difference(base, new, out, verdict=said, same=pairing.same, names=pairing.names)
     return out.getvalue()

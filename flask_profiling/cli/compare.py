@@ -18,6 +18,7 @@ from ..compare import RENDERERS, Rules, Run, Verdict, baseline_from_json, baseli
 from ..compare import compare as verdict_of
 from ..config import load
 from ..errors import ConfigurationError
+from ..exports import difference
 from .failure import FAILED, USAGE, Failure
 from .options import json_option, wants_json
 from .render import plain, progress, say, say_json
@@ -59,9 +60,16 @@ def _comparing(command: Command) -> Command:
 @click.command(short_help="Compare two sessions: what is called more often now?")
 @click.argument("base")
 @click.argument("new", default=archive.LAST)
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a differential flame graph: one HTML file that needs no other.",
+)
 @_comparing
 @click.pass_context
-def compare(ctx: click.Context, /, base: str, new: str, **given: object) -> None:
+def compare(ctx: click.Context, /, base: str, new: str, page: Path | None, **given: object) -> None:
     """Compare the session NEW with BASE, per request of each route: exact call counts first, then
     allocations, then time. Each is a session's id or how it begins, "last", or a recording's file.
 
@@ -72,12 +80,19 @@ def compare(ctx: click.Context, /, base: str, new: str, **given: object) -> None
     \b
     Example:
       flask profiling compare prof-20261123-0301 last --format markdown
+      flask profiling compare prof-20261123-0301 --html difference.html
     """
     directory = _output_directory()
     rules = _rules(given)
     with progress("Reading the recordings"):
-        runs = [summarise(archive.load(name, directory)) for name in (base, new)]
-    _finish(ctx, verdict_of(runs[:1], runs[1], rules, across_versions=bool(given["across_versions"])), given)
+        before, after = archive.load(base, directory), archive.load(new, directory)
+        runs = summarise(before), summarise(after)
+    verdict = verdict_of(runs[:1], runs[1], rules, across_versions=bool(given["across_versions"]))
+    if page is not None:
+        with progress("Drawing what changed"):
+            _write(page, difference(before, after, verdict), instead="name another file")
+        say(f"{plain(page)} shows what changed, in any browser.", err=True)
+    _finish(ctx, verdict, given)
 
 
 @click.group(short_help="Save a session as a baseline, and check later ones.")
@@ -223,7 +238,7 @@ def _read(path: Path) -> Sequence[Run]:
         raise Failure(f"{path} cannot be read ({error.strerror}); check --directory") from None
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, *, instead: str = "check --directory") -> None:
     """Write whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -236,4 +251,4 @@ def _write(path: Path, data: bytes) -> None:
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise Failure(f"{path} cannot be written ({error.strerror}); check --directory") from None
+        raise Failure(f"{path} cannot be written ({error.strerror}); {instead}") from None

@@ -4,6 +4,7 @@ no file is read or written and no clock asked."""
 from __future__ import annotations
 
 from .baseline import baseline_from_json, baseline_to_json
+from .pairing import Pairing, paired
 from .rendering import RENDERERS, Renderer
 from .runs import Run, summarise
 from .thresholds import DEFAULTS, Rules, matches
@@ -13,6 +14,7 @@ __all__ = [
     "DEFAULTS",
     "RENDERERS",
     "Change",
+    "Pairing",
     "Renderer",
     "Rules",
     "Run",
@@ -21,5 +23,6 @@ __all__ = [
     "baseline_to_json",
     "compare",
     "matches",
+    "paired",
     "summarise",
 ]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from ..model import Allocations, CallGraph, CallGraphs, CallTree, Function, SessionRecording
+from ..model import Allocations, Amount, CallGraph, CallGraphs, CallTree, Frame, Function, SessionRecording
 
 ROOT = "(the route)"
 _INSTALLED = re.compile(r".*[\\/](?:site-packages|dist-packages|python\d+\.\d+t?|Lib)[\\/]")
@@ -48,9 +48,8 @@ class Run:
 def summarise(recording: SessionRecording) -> Run:
     """Return what of a recording is compared."""
     engine, graphs = _calls(recording)
-    allocations = next((item.data for item in recording.recordings if isinstance(item.data, Allocations)), None)
     files = {function.file for graph in graphs.values() for function in graph.functions}
-    lines = {} if allocations is None else allocations.by_line()
+    lines = _lines(recording)
     module = _modules(files | {frame.file for frame in lines})
     grown: Counter[str] = Counter()
     for frame, amount in lines.items():
@@ -76,18 +75,12 @@ def aligned(run: Run, base: Run) -> Run:
 
     How many of them show depends on which files took part.
     """
-    known = {name.partition(":")[0] for name in _names(base)}
-    renamed: dict[str, str] = {}
-    for module in {name.partition(":")[0] for name in _names(run)} - known:
-        same = [other for other in known if other.endswith(f".{module}") or module.endswith(f".{other}")]
-        if len(same) == 1:
-            renamed[module] = same[0]
-    if not renamed:
+    modules = renamed_modules(_names(run), _names(base))
+    if not modules:
         return run
 
     def name(old: str) -> str:
-        module, colon, function = old.partition(":")
-        return f"{renamed.get(module, module)}{colon}{function}"
+        return renamed(old, modules)
 
     routes = {
         label: replace(
@@ -98,6 +91,46 @@ def aligned(run: Run, base: Run) -> Run:
         for label, route in run.routes.items()
     }
     return replace(run, routes=routes, allocations={name(old): size for old, size in run.allocations.items()})
+
+
+def renamed_modules(names: Iterable[str], base: Iterable[str]) -> dict[str, str]:
+    """Return what modules in ``names`` (``module:name``) are called in ``base``, where leading folders alone differ."""
+    known = {name.partition(":")[0] for name in base}
+    found: dict[str, str] = {}
+    for module in {name.partition(":")[0] for name in names} - known:
+        same = [other for other in known if other.endswith(f".{module}") or module.endswith(f".{other}")]
+        if len(same) == 1:
+            found[module] = same[0]
+    return found
+
+
+def renamed(name: str, modules: Mapping[str, str]) -> str:
+    """Return ``module:name`` with its module called as ``modules`` say."""
+    module, colon, function = name.partition(":")
+    return f"{modules.get(module, module)}{colon}{function}"
+
+
+def functions(recording: SessionRecording) -> dict[Function, str]:
+    """Return every function of a recording with the name, ``module:name``, by which it is compared."""
+    _, graphs = _calls(recording)
+    found = {function for graph in graphs.values() for function in graph.functions}
+    module = _modules({function.file for function in found} | {frame.file for frame in _lines(recording)})
+    return {function: _name(function, module) for function in found}
+
+
+def called_names(recording: SessionRecording) -> dict[Function, frozenset[str]]:
+    """Return the plain names of the functions that each function calls."""
+    _, graphs = _calls(recording)
+    found: dict[Function, set[str]] = {}
+    for graph in graphs.values():
+        for caller, callee in graph.edges:
+            found.setdefault(caller, set()).add(callee.name)
+    return {function: frozenset(names) for function, names in found.items()}
+
+
+def _lines(recording: SessionRecording) -> Mapping[Frame, Amount]:
+    allocations = next((item.data for item in recording.recordings if isinstance(item.data, Allocations)), None)
+    return {} if allocations is None else allocations.by_line()
 
 
 def _names(run: Run) -> set[str]:

@@ -31,7 +31,7 @@ def report(recording: SessionRecording) -> dict[str, object]:
     except Unavailable:
         found = Paths((), (), (), (), (), ())
     tree = call_tree(recording)
-    known = _Functions()
+    known = FunctionTable()
     threads: list[list[object]] = []
     if tree is not None:
         lanes_shown, remarks = _threads(tree)
@@ -45,7 +45,7 @@ def report(recording: SessionRecording) -> dict[str, object]:
     elif any(found.reasons):
         said.append("Hatched frames are estimated: call graphs know each function and each call, not whole paths.")
     return {
-        "session": _session(recording),
+        "session": session_facts(recording),
         "workers": [worker.pid for worker in recording.workers],
         "missing": [worker.pid for worker in recording.missing],
         "routes": _routes(recording),
@@ -62,21 +62,24 @@ def report(recording: SessionRecording) -> dict[str, object]:
     }
 
 
-class _Functions:
+class FunctionTable:
     """The tables of functions, files and reasons, filled as they are used."""
 
     def __init__(self) -> None:
         self.files: dict[str, int] = {}
         self.reasons: dict[str, int] = {}
         self.rows: list[list[object]] = []
+        self.functions: list[Function] = []
         self._known: dict[tuple[Function, int], int] = {}
 
-    def of(self, function: Function, kind: int) -> int:
-        """Return the number of a function."""
+    def of(self, function: Function, *, is_route: bool, is_library: bool) -> int:
+        """Return the number of a function; what has no file and is no route stands for several."""
+        kind = _ROUTE if is_route else _LIBRARY if is_library else _APPLICATION if function.file else _FOLDED
         number = self._known.setdefault((function, kind), len(self.rows))
         if number == len(self.rows):
             file = self.files.setdefault(function.file, len(self.files)) if function.file else -1
             self.rows.append([file, function.line, function.name, kind])
+            self.functions.append(function)
         return number
 
     def reason(self, text: str) -> int:
@@ -84,7 +87,8 @@ class _Functions:
         return self.reasons.setdefault(text, len(self.reasons))
 
 
-def _session(recording: SessionRecording) -> dict[str, object]:
+def session_facts(recording: SessionRecording) -> dict[str, object]:
+    """Return what the head of a page says of a session."""
     session = recording.session
     started = datetime.fromtimestamp(min(max(session.started, 0.0), 2e11), timezone.utc)
     return {
@@ -110,27 +114,26 @@ def _routes(recording: SessionRecording) -> list[list[object]]:
     ]
 
 
-def _nodes(found: Paths, known: _Functions) -> dict[str, object]:
+def _nodes(found: Paths, known: FunctionTable) -> dict[str, object]:
     """Return columns; a parent is given by its distance, which is short, and 0 where there is none."""
-    kinds = [_kind(found, node) for node in range(len(found.functions))]
     return {
         "up": [0 if parent == ROOT else node - parent for node, parent in enumerate(found.parents)],
-        "fn": [known.of(function, kind) for function, kind in zip(found.functions, kinds, strict=True)],
+        "fn": [
+            known.of(function, is_route=parent == ROOT, is_library=is_library)
+            for function, parent, is_library in zip(found.functions, found.parents, found.library, strict=True)
+        ],
         "calls": list(found.calls),
         "us": [round(seconds * 1e6) for seconds in found.self_times],
-        "why": [[node, known.reason(reason)] for node, reason in enumerate(found.reasons) if reason],
+        "why": reasons_column(found.reasons, known),
     }
 
 
-def _kind(found: Paths, node: int) -> int:
-    if found.parents[node] == ROOT:
-        return _ROUTE
-    if found.library[node]:
-        return _LIBRARY
-    return _APPLICATION if found.functions[node].file else _FOLDED
+def reasons_column(reasons: Sequence[str], known: FunctionTable) -> list[int]:
+    """Return the number of each node's reason, from 1 on, and 0 where it has none; empty where no node has one."""
+    return [known.reason(reason) + 1 if reason else 0 for reason in reasons] if any(reasons) else []
 
 
-def _costs(recording: SessionRecording, known: _Functions) -> dict[str, object] | None:
+def _costs(recording: SessionRecording, known: FunctionTable) -> dict[str, object] | None:
     """Return the exact functions and calls of call graphs, from which an estimated tree cannot be read back."""
     data = recording.recording(CallGraphs.kind)
     if data is None or not isinstance(data.data, CallGraphs):

@@ -1,4 +1,5 @@
-"""The HTML report: one file that needs no other, opens from ``file://`` and asks nobody for anything.
+"""The HTML reports, of one recording and of two: one file that needs no other, opens from ``file://`` and asks nobody
+for anything.
 
 Style and script lie in ``report/`` and are allowed by their hashes alone; the data is JSON that no browser runs.
 """
@@ -9,30 +10,60 @@ import base64
 import hashlib
 import html
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import BinaryIO
 
-from ..model import SessionRecording
+from ..model import Function, SessionRecording
+from ._difference import difference
 from ._report import report
 
 # What could end the element that holds the data, or begin another.
 _ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
+# name of a page -> the scripts that draw it, in their order
+_SCRIPTS = {
+    "report": ("page.js", "flame.js", "report.js"),
+    "difference": ("page.js", "flame.js", "difference.js"),
+}
+
 
 def write(recording: SessionRecording, out: BinaryIO) -> None:
     """Write the report; any recording has one, also without calls."""
-    data = json.dumps(report(recording), ensure_ascii=True, separators=(",", ":")).translate(_ESCAPES)
-    title = html.escape(f"Profile {recording.session.id}")
-    filled = {"{{data}}": data, "{{title}}": title}
-    out.writelines(filled.get(part, part).encode("utf-8") for part in _template())
+    _write("report", f"Profile {recording.session.id}", report(recording), out)
 
 
-@lru_cache(maxsize=1)
-def _template() -> tuple[str, ...]:
-    """Return the page with its style and script, cut where title and data belong."""
+def write_difference(
+    base: SessionRecording,
+    new: SessionRecording,
+    out: BinaryIO,
+    *,
+    verdict: Mapping[str, object],
+    same: Mapping[Function, Function],
+    names: Mapping[Function, str],
+) -> None:
+    """Write what changed between two recordings, as a flame graph in two colours and tables.
+
+    ``verdict`` has ``changes``, ``compared``, ``regressions`` and ``notes``, as JSON; ``same`` maps functions of the
+    base to those of the new recording, and ``names`` each function to what the verdict calls it.
+    """
+    title = f"{new.session.id} against {base.session.id}"
+    _write("difference", title, difference(base, new, verdict, same=same, names=names), out)
+
+
+def _write(page: str, title: str, values: Mapping[str, object], out: BinaryIO) -> None:
+    data = json.dumps(values, ensure_ascii=True, separators=(",", ":")).translate(_ESCAPES)
+    filled = {"{{data}}": data, "{{title}}": html.escape(title)}
+    out.writelines(filled.get(part, part).encode("utf-8") for part in _template(page))
+
+
+@lru_cache(maxsize=2)
+def _template(name: str) -> tuple[str, ...]:
+    """Return a page with its style and scripts, cut where title and data belong."""
     files = resources.files(__package__) / "report"
-    page, style, script = ((files / name).read_text("utf-8") for name in ("report.html", "report.css", "report.js"))
+    page, style = ((files / file).read_text("utf-8") for file in (f"{name}.html", "report.css"))
+    script = "".join(["(() => {\n", *((files / file).read_text("utf-8") for file in _SCRIPTS[name]), "})();\n"])
     policy = "; ".join(
         [
             "default-src 'none'",

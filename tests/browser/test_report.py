@@ -74,8 +74,15 @@ def browser() -> Iterator[Browser]:
 def report(
     browser: Browser, path: Path, subject: SessionRecording, *, scheme: str = "light", width: int = 1280
 ) -> Iterator[Seen]:
-    """Open the report of a recording from a file; fails on any complaint of the browser and on any request."""
-    path.write_bytes(written("html", subject))
+    """Open the report of a recording, as :func:`opened` does."""
+    with opened(browser, path, written("html", subject), scheme=scheme, width=width) as seen:
+        yield seen
+
+
+@contextmanager
+def opened(browser: Browser, path: Path, content: bytes, *, scheme: str = "light", width: int = 1280) -> Iterator[Seen]:
+    """Open one of our pages from a file; fails on any complaint of the browser and on any request."""
+    path.write_bytes(content)
     page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
     seen = Seen(page, [], [])
     page.on("console", lambda message: seen.complaints.append(message.text))
@@ -83,7 +90,7 @@ def report(
     page.on("dialog", lambda dialog: seen.complaints.append(dialog.message))
     page.on("request", lambda request: seen.requests.append(request.url))
     page.goto(path.as_uri())
-    page.locator("#session").wait_for()
+    page.locator("h1").wait_for()
     try:
         yield seen
     finally:

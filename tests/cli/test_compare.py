@@ -84,6 +84,30 @@ def test_junit_and_markdown_are_for_ci(run: Run, output: Path) -> None:
     assert "| REGRESSION | `sqlalchemy.engine:execute` |" in run("compare", OLD, "--format", "markdown").stdout
 
 
+def test_the_page_of_what_changed_is_written_beside_the_verdict(run: Run, output: Path) -> None:
+    done = run("compare", OLD, NEW, "--html", "pages/changed.html", "--format", "junit")
+    assert done.exit_code == 1, "a regression is one, however it is shown"
+    assert ET.fromstring(done.stdout).attrib["failures"] == "1", "the page is not mentioned among what programs read"
+    assert "changed.html shows what changed" in done.stderr
+    page = Path("pages/changed.html")
+    assert f"<title>{NEW} against {OLD}</title>" in page.read_text()
+    assert page.stat().st_mode & 0o077 == 0
+
+
+def test_what_cannot_be_compared_has_no_page(run: Run, output: Path) -> None:
+    other = recording(page(24), environment={**ENVIRONMENT, "python": "3.99.0"})
+    Path("other.json").write_text(json.dumps(other.to_json()))
+    assert run("compare", "other.json", NEW, "--html", "changed.html").exit_code == 1
+    assert not Path("changed.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_a_sentence(run: Run, output: Path) -> None:
+    Path("file").write_text("")
+    done = run("compare", OLD, NEW, "--html", "file/changed.html")
+    assert done.exit_code == 1
+    assert "name another file" in done.stderr
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is in Python 3.11")
 def test_thresholds_are_read_where_they_lie(run: Run, output: Path) -> None:
     Path("profiling-thresholds.toml").write_text('[calls]\n"sqlalchemy.*" = "ignore"\n')
