@@ -138,9 +138,15 @@ def options() -> Schema:
                     "Stop by itself after so long; at most PROFILING_MAX_DURATION, which it is if left out.",
                     exclusiveMinimum=0,
                 ),
+                "slow": one(
+                    "number",
+                    "Keep requests that take so many seconds or longer one by one, 0 is off; PROFILING_SLOW_REQUEST if "
+                    "left out.",
+                    minimum=0,
+                ),
             },
             "What to collect; at least one of cpu, heap and allocations must be on.",
-            optional=("cpu", "heap", "allocations", "seconds"),
+            optional=("cpu", "heap", "allocations", "seconds", "slow"),
         ),
         "additionalProperties": False,
     }
@@ -205,10 +211,27 @@ def answers() -> dict[str, Schema]:
                 "workers": workers("Those that delivered their part."),
                 "missing": workers("Those that took part and delivered nothing."),
                 "notes": NOTES,
+                "slowRequests": many(ref("SlowRequest"), "Where slow requests were to be kept: the slowest first."),
                 "hosts": hosts,
             },
             "A session is over and stored.",
-            optional=("hosts",),
+            optional=("slowRequests", "hosts"),
+        ),
+        "SlowRequest": shape(
+            {
+                "route": one("string", "Its method, rule and endpoint.", examples=["GET /deals [pages.deals]"]),
+                "traceId": one(
+                    "string", "Of its traceparent, of the current span, else random.", pattern="^[0-9a-f]{32}$"
+                ),
+                "startTime": nullable(MOMENT),
+                **DURATIONS,
+                "cpuSeconds": nullable(one("number", "CPU time of its threads; null while it runs.", minimum=0)),
+                "status": one("integer", "The status of its answer, 0 where it had none."),
+                "isRunning": one("boolean", "Whether it was still running at the stop."),
+                "worker": one("integer", "The pid of the worker that served it."),
+                "thread": one("string", "The thread that served it."),
+            },
+            "A request that took too long; its calls are in the recording.",
         ),
         "Running": shape(running, "The running session."),
         "Ended": shape(ended, "A session that is over."),

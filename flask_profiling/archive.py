@@ -14,7 +14,8 @@ from typing import BinaryIO
 from .errors import BadRequest, DamagedData
 from .formats import FORMATS
 from .formats.recording import read
-from .model import Artifact, CallGraphs, CallTree, SessionRecording
+from .formats.slow import NONE_KEPT
+from .model import Artifact, CallGraphs, CallTree, SessionRecording, SlowRequests
 from .store import Store
 
 LAST = "last"
@@ -111,3 +112,11 @@ def calls(recording: SessionRecording) -> CallGraphs | None:
         if isinstance(data, CallTree):
             return data.graphs()
     return None
+
+
+def slow(recording: SessionRecording) -> SlowRequests:
+    """Return the slow requests of a recording; raises BadRequest where the session was not asked to keep any."""
+    found = recording.slow_requests()
+    if found is None:
+        raise BadRequest(NONE_KEPT)
+    return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from .compare import Verdict, paired
 from .errors import BadRequest
 from .formats import FORMATS, dot, html, svg
+from .formats.slow import one_request
 from .formats.threads import each_thread
 from .model import Artifact, SessionRecording
 from .store import Store
@@ -34,13 +35,14 @@ _NOT_PER_THREAD = frozenset({REPORT})
 @dataclass(frozen=True, slots=True)
 class Export:
     """The bytes of one file: ``type`` is the name of its format, ``title`` the thread (empty: all of them), ``number``
-    counts threads from 1 (0: all of them)."""
+    counts threads from 1 (0: all of them), ``request`` is the number of a slow request (0: all there were)."""
 
     session_id: str
     type: str
     data: bytes
     title: str = ""
     number: int = 0
+    request: int = 0
 
     @property
     def suffix(self) -> str:
@@ -48,15 +50,23 @@ class Export:
         return FORMATS[self.type].suffix
 
 
-def export(recording: SessionRecording, type: str, *, per_thread: bool = False) -> tuple[Export, ...]:
-    """Write a recording in the format ``type``, once or once per thread.
+def export(
+    recording: SessionRecording, type: str, *, per_thread: bool = False, request: str | None = None
+) -> tuple[Export, ...]:
+    """Write a recording in the format ``type``, once or once per thread; or one slow ``request`` of it, named by its
+    number (1 is the slowest), or by its trace id or how that begins.
 
-    Raises BadRequest for a format that is not in :data:`TYPES`, and Unavailable where the recording has nothing for it
-    or a renderer is missing.
+    Raises BadRequest for a format that is not in :data:`TYPES` and for a request that is not there, and Unavailable
+    where the recording has nothing for it or a renderer is missing.
     """
     if type not in TYPES:
         raise BadRequest(f"a recording cannot be written as {type[:40]!r}; there are {', '.join(TYPES)}")
     session_id = recording.session.id
+    if request is not None:
+        if per_thread:
+            raise BadRequest("a request runs in one thread; leave out --per-thread")
+        number, alone = one_request(recording, request)
+        return (Export(session_id, type, _written(alone, type), request=number),)
     if not per_thread:
         return (Export(session_id, type, _written(recording, type)),)
     if type in _NOT_PER_THREAD:
@@ -70,11 +80,12 @@ def keep(exported: Export, directory: Path) -> Artifact:
     types = {name: (format.prefix, format.suffix) for name, format in FORMATS.items()}
     store = Store(directory, types=types, max_sessions=1, max_bytes=1)
     store.prepare()
+    part = f"r{exported.request}" if exported.request else exported.number or None
 
     def write(out: io.BufferedIOBase) -> None:
         out.write(exported.data)
 
-    return store.write(exported.type, exported.session_id, write, worker=exported.number or None)  # type: ignore[arg-type]
+    return store.write(exported.type, exported.session_id, write, worker=part)  # type: ignore[arg-type]
 
 
 def _written(recording: SessionRecording, type: str) -> bytes:

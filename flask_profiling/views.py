@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 
 from .config import Config, session_options
 from .errors import BadRequest, MethodNotAllowed, ProfilingError, TooLarge, TooManyRequests, Unauthorized
-from .model import Artifact, Session, SessionOptions, WorkerId
+from .model import Artifact, Session, SessionOptions, SlowRequest, WorkerId
 
 if TYPE_CHECKING:
     from .extension import ProfilingState
@@ -179,6 +179,7 @@ def _stop(state: ProfilingState) -> Document:
     stopped = state.sessions.stop()
     directory = shown_directory(state.config.output_dir)
     hosts = {host: [f"{directory}/{name}" for name in names] for host, names in stopped.hosts.items()}
+    slow = stopped.recording.slow_requests()
     return {
         "success": True,
         "message": "Profiling session stopped",
@@ -188,6 +189,7 @@ def _stop(state: ProfilingState) -> Document:
         "workers": [_worker(worker) for worker in stopped.workers],
         "missing": [_worker(worker) for worker in stopped.missing],
         "notes": list(stopped.notes),
+        **({} if slow is None else {"slowRequests": [_slow(request) for request in slow.requests]}),
         **({"hosts": hosts} if hosts else {}),
     }
 
@@ -255,6 +257,12 @@ def _stored(artifact: Artifact) -> Document:
         "sizeBytes": artifact.size,
         "created": iso_time(artifact.created),
     }
+
+
+def _slow(request: SlowRequest) -> Document:
+    document = {**replace(request, tree=None).to_json(), "startTime": iso_time(request.started)}
+    wanted = {name: value for name, value in document.items() if name not in ("started", "tree", "wallSeconds")}
+    return wanted | _durations(request.wall_time)
 
 
 def _durations(seconds: float | None) -> Document:

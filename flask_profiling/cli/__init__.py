@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "load-test": "flask_profiling.cli.loadtest:load_test",
     "k6": "flask_profiling.cli.k6:k6",
     "report": "flask_profiling.cli.report:report",
+    "slow": "flask_profiling.cli.slow:slow",
     "view": "flask_profiling.cli.view:view",
     "export": "flask_profiling.cli.export:export",
     "compare": "flask_profiling.cli.compare:compare",

@@ -11,7 +11,7 @@ from ..exports import TYPES
 from ..exports import export as exports_of
 from .options import json_option, wants_json
 from .render import plain, progress, say, say_json, size
-from .stored import directory_option, output_option, save, session_argument
+from .stored import directory_option, output_option, request_option, save, session_argument
 
 # What opens each of them.
 _OPENED_BY = {
@@ -34,11 +34,20 @@ _OPENED_BY = {
     "--format", "type_", type=click.Choice(TYPES), required=True, metavar="FORMAT", help=f"One of {', '.join(TYPES)}."
 )
 @output_option
+@request_option
 @click.option("--per-thread", is_flag=True, help="One file for each thread (needs cpu=calltree).")
 @directory_option
 @json_option
 @click.pass_context
-def export(ctx: click.Context, session: str, type_: str, output: str | None, per_thread: bool, directory: Path) -> None:
+def export(
+    ctx: click.Context,
+    session: str,
+    type_: str,
+    output: str | None,
+    request: str | None,
+    per_thread: bool,
+    directory: Path,
+) -> None:
     """Write a stored session in another tool's format.
 
     SESSION is the id of a session, how it begins, "last" (the default) or the
@@ -49,9 +58,10 @@ def export(ctx: click.Context, session: str, type_: str, output: str | None, per
     Example:
       flask profiling export --format speedscope
       flask profiling export prof-2026 --format pprof -o profile.pb.gz
+      flask profiling export --request 1 --format cpuprofile
     """
     with progress("writing"):
-        exported = exports_of(load(session, directory), type_, per_thread=per_thread)
+        exported = exports_of(load(session, directory), type_, per_thread=per_thread, request=request)
         paths = save(exported, output, directory)
     rows = list(zip(paths, exported, strict=False))
     if wants_json(ctx):

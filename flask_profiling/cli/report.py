@@ -13,17 +13,20 @@ from ..exports import export as exports_of
 from .failure import Failure
 from .options import json_option, wants_json
 from .render import plain, progress, say, say_json, size
-from .stored import STDOUT, directory_option, output_option, save, session_argument
+from .stored import STDOUT, directory_option, output_option, request_option, save, session_argument
 
 
 @click.command(short_help="Write a stored session as one HTML file.")
 @session_argument
 @output_option
+@request_option
 @click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
 @directory_option
 @json_option
 @click.pass_context
-def report(ctx: click.Context, session: str, output: str | None, opens: bool, directory: Path) -> None:
+def report(
+    ctx: click.Context, session: str, output: str | None, request: str | None, opens: bool, directory: Path
+) -> None:
     """Write a stored session as one HTML file that needs no other.
 
     Flame graph, routes, functions, memory, and what the session did not see.
@@ -34,11 +37,12 @@ def report(ctx: click.Context, session: str, output: str | None, opens: bool, di
     \b
     Example:
       flask profiling report --open
+      flask profiling report --request 1
     """
     if opens and output == STDOUT:
         raise click.UsageError("stdout cannot be opened in a browser; give -o FILE, or leave out --open")
     with progress("writing"):
-        exported = exports_of(load(session, directory), REPORT)
+        exported = exports_of(load(session, directory), REPORT, request=request)
         paths = save(exported, output, directory)
     if wants_json(ctx):
         files = [{"file": str(path), "size": len(exported[0].data)} for path in paths]

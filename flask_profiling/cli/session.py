@@ -81,10 +81,21 @@ def overview(ctx: click.Context) -> None:
     help="Record where memory is allocated, this many frames deep; 0 is off  [default: the server's]",
 )
 @click.option("--seconds", type=span, metavar="N", help="Stop by itself after N seconds.")
+@click.option(
+    "--slow",
+    type=click.FloatRange(0),
+    metavar="N",
+    help="Keep requests that take N seconds or longer one by one; 0 is off  [default: the server's]",
+)
 @server_options(seconds=30)
 @click.pass_context
 def start_session(
-    ctx: click.Context, cpu: str | None, heap: bool | None, allocations: int | None, seconds: float | None
+    ctx: click.Context,
+    cpu: str | None,
+    heap: bool | None,
+    allocations: int | None,
+    seconds: float | None,
+    slow: float | None,
 ) -> None:
     """Start to profile the running app, in all its workers.
 
@@ -92,8 +103,9 @@ def start_session(
     Example:
       flask profiling start-session --seconds 30
       flask profiling start-session --cpu off --heap    (a heap snapshot alone)
+      flask profiling start-session --cpu calltree --slow 0.5
     """
-    given = {"cpu": cpu, "heap": heap, "allocations": allocations, "seconds": seconds}
+    given = {"cpu": cpu, "heap": heap, "allocations": allocations, "seconds": seconds, "slow": slow}
     remote = server(ctx)
     answer = remote.ask(
         "POST",
@@ -137,6 +149,9 @@ def stop_session(ctx: click.Context) -> None:
         return
     say(f"{_good('Stopped')} {plain(answer['sessionId'])} after {plain(answer.get('duration') or 'an unknown time')}.")
     _show_notes(answer)
+    slow = len(_mappings(answer.get("slowRequests")))
+    if slow:
+        say(f"It kept {_count(slow, 'slow request')}; list them with: flask profiling slow")
     artifacts = [plain(path) for path in _items(answer["artifacts"])]
     if not artifacts:
         say("It wrote no files.")

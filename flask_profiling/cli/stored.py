@@ -34,6 +34,12 @@ output_option = click.option(
     help="Write here instead of beside the session; - is stdout.",
 )
 
+request_option = click.option(
+    "--request",
+    metavar="N|TRACE",
+    help="One slow request alone: 1 is the slowest, or its trace id or how that begins (see: flask profiling slow).",
+)
+
 
 def save(exported: Sequence[Export], output: str | None, directory: Path) -> list[Path]:
     """Store exports beside their session, or write them where ``output`` says; returns the files.

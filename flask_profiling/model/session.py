@@ -253,6 +253,11 @@ class SessionRecording:
         """Return the recording whose data is of ``kind``, or None."""
         return next((item for item in self.recordings if item.data is not None and item.data.kind == kind), None)
 
+    def slow_requests(self) -> SlowRequests | None:
+        """Return the slow requests, or None where the session was not asked to keep any."""
+        found = self.recording(SlowRequests.kind)
+        return found.data if found is not None and isinstance(found.data, SlowRequests) else None
+
     def to_json(self) -> dict[str, object]:
         """Return the fields by name, with the version of the shape."""
         return {

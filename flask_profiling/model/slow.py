@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
 from . import _json
-from .tree import CallTree
+from .graph import Function
+from .tree import ROOT, CallTree
 
 MOST_KEPT = 20
 MOST_OF_A_ROUTE = 5
@@ -67,6 +68,22 @@ class SlowRequest:
     is_running: bool = False
     tree: CallTree | None = None
 
+    def mostly(self) -> tuple[Function, float] | None:
+        """Return the function that took most of the request by itself, and its share from 0 to 1; None where no
+        function is known."""
+        tree = self.tree
+        if tree is None:
+            return None
+        times: dict[int, float] = {}
+        for node, parent in enumerate(tree.parents):
+            if parent != ROOT:
+                times[tree.labels[node]] = times.get(tree.labels[node], 0.0) + tree.self_times[node]
+        whole = sum(tree.self_times)
+        label = max(times, key=times.__getitem__, default=None)
+        if label is None or whole <= 0:
+            return None
+        return tree.functions[label], min(1.0, max(0.0, times[label] / whole))
+
     def to_json(self) -> dict[str, object]:
         """Return the fields by name."""
         return {
@@ -111,6 +128,15 @@ class SlowRequests:
     threshold: float
     seen: int
     requests: tuple[SlowRequest, ...]
+
+    def summary(self) -> str:
+        """Return a sentence: how many requests were slow, and how many of them were kept."""
+        took = f"took {self.threshold:g} s or longer"
+        if not self.seen:
+            return f"No request {took}."
+        count = "One request" if self.seen == 1 else f"{self.seen:,} requests"
+        left_out = self.seen - len(self.requests)
+        return f"{count} {took}" + (f"; the {len(self.requests)} slowest are kept." if left_out else ".")
 
     def merged_with(self, other: SlowRequests) -> SlowRequests:
         """Add the requests of another worker."""

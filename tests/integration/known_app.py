@@ -13,6 +13,7 @@ from flask_profiling import Profiling
 
 KEPT: list[Kept] = []
 BLOCKS: list[bytearray] = []
+WAITING: list[bool] = []
 _running = threading.Semaphore(0)
 
 
@@ -89,7 +90,12 @@ def create_app() -> Flask:  # noqa: C901  # many small views
 
     @app.get("/wait")
     def wait_view() -> str:
+        WAITING.append(True)
         return str(_running.acquire(timeout=20))
+
+    @app.get("/waiting")
+    def waiting_view() -> str:
+        return str(len(WAITING))
 
     @app.post("/release")
     def release_view() -> str:
