@@ -13,13 +13,13 @@ from functools import partial
 
 from ..coordination import IDLE, PROFILING, WRITING, Coordinator, Order, WorkerState
 from ..engines import Engine
-from ..errors import NotRunning, ProfilingError, StorageFailed
+from ..errors import NotRunning, ProfilingError
 from ..model import Artifact, Part, Session, SessionOptions
 from ..telemetry import span
 from .collecting import merged, write_artifacts
 from .contained import containment
 from .live import Live
-from .results import Started, Status, Stopped, already_running, one_each, told_apart
+from .results import Started, Status, Stopped, already_running, lost, one_each, stopped_elsewhere, told_apart
 from .world import Cleaned, Store, World, repeat, started_engines
 
 logger = logging.getLogger("flask_profiling")
@@ -65,6 +65,7 @@ class Sessions:
         self._looks = 0
         self._closing = threading.Event()
         self._left: str | None = None
+        self._lost = False  # the session that was left has no end: its order vanished
         self._recovered: list[Order] = []
 
     # -- what callers use ----------------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ class Sessions:
             with self._coordinator.locked():
                 ended = self._withdrawn(running, by="recovered" if self._is_stale(running) else by)
             if ended is None:
-                raise NotRunning("another worker has just stopped the session; see the reports, or start a new one")
+                raise stopped_elsewhere(running.session.id)
             part = self._leave_session() if self.live is not None else None
         return self._collect(ended, part)
 
@@ -239,6 +240,7 @@ class Sessions:
         live = self.live
         if live is not None and (order is None or order.session.id != live.session_id):
             self._leave_session()
+            self._lost = order is None and not self._coordinator.ended(live.session_id)
         if order is None or self.live is not None:
             return
         if order.session.id == self._left and self._world.monotonic() <= order.deadline + EXPIRY_GRACE:
@@ -280,7 +282,7 @@ class Sessions:
             notes=notes,
             slow=order.session.options.slow,
         )
-        self._left = None
+        self._left, self._lost = None, False
         self.idle = False
         self._quietly(self._coordinator.take_part, session_id)
         self._quietly(self._coordinator.report, session_id, PROFILING)
@@ -387,14 +389,11 @@ class Sessions:
 
     def _nothing_to_stop(self) -> ProfilingError:
         live = self.live
-        if live is None:
-            return NotRunning("no profiling session is running; start one first")
-        self._leave_session()
-        if self._coordinator.ended(live.session_id):
-            return NotRunning(
-                f"another worker has just stopped session {live.session_id}; see the reports, or start a new one"
-            )
-        return StorageFailed(
-            f"session {live.session_id} is lost: the output directory was deleted or replaced while it ran; "
-            "start a new one"
-        )
+        if live is not None:
+            self._leave_session()
+            self._lost = not self._coordinator.ended(live.session_id)
+            if not self._lost:
+                return stopped_elsewhere(live.session_id)
+        if self._lost:
+            return lost(self._left)
+        return NotRunning("no profiling session is running; start one first")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..coordination import IDLE, Order, WorkerState
-from ..errors import AlreadyRunning
+from ..errors import AlreadyRunning, NotRunning, StorageFailed
 from ..model import Artifact, Session, SessionRecording, WorkerId
 
 
@@ -78,4 +78,16 @@ def already_running(order: Order, *, now: float, monotonic: float) -> AlreadyRun
     return AlreadyRunning(
         f"profiling is already running ({session.id}, started {ago:.0f} s ago by worker {session.owner.pid}); "
         f"stop it, or wait until {until} UTC"
+    )
+
+
+def stopped_elsewhere(session_id: str) -> NotRunning:
+    """Return the refusal of a stop that came a moment after another one."""
+    return NotRunning(f"another worker has just stopped session {session_id}; see the reports, or start a new one")
+
+
+def lost(session_id: str | None) -> StorageFailed:
+    """Return what is told where a session's files vanished while it ran."""
+    return StorageFailed(
+        f"session {session_id} is lost: the output directory was deleted or replaced while it ran; start a new one"
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from flask_profiling.errors import StorageFailed
+from flask_profiling.errors import NotRunning, StorageFailed
 from tests.sessions.machines import CPU, Machine, Time, machine
 
 
@@ -75,3 +76,18 @@ def test_a_worker_that_was_born_after_the_start_missed_nothing(tmp_path: Path) -
     late.sessions.attend()
     time.meanwhile = lambda: late.sessions._tick(False)
     assert not [note for note in first.sessions.stop().notes if "joined" in note]
+
+
+def test_a_session_whose_files_vanished_is_said_to_be_lost_also_after_the_watcher_saw_it(tmp_path: Path) -> None:
+    output = tmp_path / "profiling"
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    shutil.rmtree(output)
+    worker.sessions._tick(False)
+    assert worker.sessions.live is None
+    with pytest.raises(StorageFailed, match="is lost: the output directory was deleted or replaced"):
+        worker.sessions.stop()
+    worker.sessions.start(CPU)
+    worker.sessions.stop()
+    with pytest.raises(NotRunning, match="no profiling session is running"):
+        worker.sessions.stop()
