@@ -28,6 +28,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "node": (("node", "nodejs"), "apt-get install nodejs"),
     "py-spy": (("py-spy",), "pip install py-spy"),
     "redis-server": (("redis-server",), "apt-get install redis-server"),
+    "schemathesis": (("schemathesis",), "pip install schemathesis"),
     "tmux": (("tmux",), "apt-get install tmux"),
     "uwsgi": (("uwsgi",), "pip install -r requirements/uwsgi.txt (it is compiled)"),
 }
