@@ -7,6 +7,7 @@ inside a request is its own to contain (the request goes on). An engine never kn
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,12 +95,21 @@ class SingleRequestEngine(RequestEngine, Protocol):
 # engine name -> "module:factory"; factory(options: EngineOptions) -> Engine imports nothing optional before start()
 ENGINES: dict[str, str] = {
     "cprofile": "flask_profiling.engines.cprofile:CProfileEngine",
+    "apptree": "flask_profiling.engines.apptree:ApplicationTreeEngine",
     "calltree": "flask_profiling.engines.calltree:CallTreeEngine",
     "sampling": "flask_profiling.engines.sampling:SamplingEngine",
     "allocations": "flask_profiling.engines.allocations:AllocationsEngine",
     "objects": "flask_profiling.engines.objects:ObjectsEngine",
     "heap": "flask_profiling.engines.heap:HeapEngine",
 }
+
+# CPU engine -> the one that runs beside it, where this Python can
+_BESIDE = {"cprofile": "apptree"} if hasattr(sys, "monitoring") else {}
+
+
+def with_companion(cpu: str) -> tuple[str, ...]:
+    """Return a CPU engine's name and that of the engine which runs beside it, if any, in the order to start them."""
+    return (_BESIDE[cpu], cpu) if cpu in _BESIDE else (cpu,)
 
 
 def create(name: str, options: EngineOptions) -> Engine:

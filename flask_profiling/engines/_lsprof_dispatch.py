@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from functools import cache, partial
 from typing import Any
 
 from ..errors import EngineBusy
+from ._dispatch import TOOL_IDS, dispatcher, free_tool, listen, take_tool
 from ._lsprof_pool import (
     RUNNING_NOTE,
     STRAY_NOTE,
@@ -30,10 +30,6 @@ from ._lsprof_pool import (
     was_forgotten,
 )
 from ._lsprof_python import PythonProfiler
-
-# By convention the ids 0, 1, 2 and 5 belong to debuggers, coverage, profilers and optimizers.
-_TOOL_IDS = (3, 4)
-_TOOL_NAME = "flask_profiling"
 
 # What a start calls in threads without a request: the cheapest function in C that takes two arguments.
 _idle_start: Any = operator.is_
@@ -139,15 +135,19 @@ class MonitoringCollector:
         self._active = False
         self._tool = -1
         self._stray = 0
-        # threading.local is looked up now: under gevent's monkey patch it belongs to the greenlet
         self._idle_end: Any = self._kit.idle_end
-        self._starts = _dispatcher(_idle_start)
-        self._throws = _dispatcher(self._idle_end)
-        self._ends = _dispatcher(self._idle_end)
+        self._starts = dispatcher(_idle_start)
+        self._throws = dispatcher(self._idle_end)
+        self._ends = dispatcher(self._idle_end)
 
     def start(self) -> None:
         """Take a tool id and switch the events on; raises EngineBusy where no id is free."""
-        self._tool = _take_tool()
+        tool = take_tool()
+        if tool is None:
+            holders = " and ".join(f"{_monitoring.get_tool(tool)!r} (tool id {tool})" for tool in TOOL_IDS)
+            raise EngineBusy(
+                f"sys.monitoring has no room for another tool ({holders}); stop one of them, then start again"
+            )
         events = _monitoring.events
         callbacks = {
             events.PY_START: self._starts,
@@ -157,13 +157,8 @@ class MonitoringCollector:
             events.PY_YIELD: self._ends,
             events.PY_UNWIND: self._ends,
         }
-        try:
-            for event, callback in callbacks.items():
-                _monitoring.register_callback(self._tool, event, callback)
-            _monitoring.set_events(self._tool, sum(callbacks))
-        except BaseException:
-            self._free_tool()
-            raise
+        listen(tool, callbacks)
+        self._tool = tool
         self._active = True
 
     def enter(self, route: str) -> Slot[Any] | None:
@@ -216,7 +211,7 @@ class MonitoringCollector:
     def stop(self) -> Harvest:
         """Switch the events off, give the tool id back and return what was counted."""
         self._active = False
-        self._free_tool()
+        free_tool(self._tool)
         running = self._pool.running()
         flushed = self._kit.flush([slot.profiler for slot in running])
         notes = counted_notes(
@@ -229,35 +224,4 @@ class MonitoringCollector:
     def abandon(self) -> None:
         """Switch the events off in a forked child."""
         self._active = False
-        self._free_tool()
-
-    def _free_tool(self) -> None:
-        try:
-            _monitoring.set_events(self._tool, 0)
-        finally:
-            for event in ("PY_START", "PY_RESUME", "PY_THROW", "PY_RETURN", "PY_YIELD", "PY_UNWIND"):
-                _monitoring.register_callback(self._tool, getattr(_monitoring.events, event), None)
-            _monitoring.free_tool_id(self._tool)
-
-
-def _dispatcher(idle: Callable[..., object]) -> Any:
-    """Return an object that calls its attribute ``cb``, which each thread sets for itself; ``idle`` until then."""
-
-    class Dispatcher(threading.local):
-        __call__ = property(operator.attrgetter("cb"))
-        cb: Any = idle
-        slot: Slot[Any] | None = None
-
-    return Dispatcher()
-
-
-def _take_tool() -> int:
-    for tool in _TOOL_IDS:
-        if _monitoring.get_tool(tool) is None:
-            try:
-                _monitoring.use_tool_id(tool, _TOOL_NAME)
-            except ValueError:  # taken by another thread since
-                continue
-            return tool
-    holders = " and ".join(f"{_monitoring.get_tool(tool)!r} (tool id {tool})" for tool in _TOOL_IDS)
-    raise EngineBusy(f"sys.monitoring has no room for another tool ({holders}); stop one of them, then start again")
+        free_tool(self._tool)

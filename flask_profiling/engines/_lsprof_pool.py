@@ -167,7 +167,13 @@ def lasting_frame(entered: FrameType) -> FrameType | None:
     return None if frame is None or frame.f_code.co_flags & _RESUMABLE else frame
 
 
-def was_forgotten(slot: Slot[Any]) -> bool:
+class HasFrame(Protocol):
+    """What works for a request: ``frame`` is what :func:`lasting_frame` returned."""
+
+    frame: FrameType | None
+
+
+def was_forgotten(slot: HasFrame) -> bool:
     """Say whether a running request is over in the calling thread, though nobody called leave: its frame is gone."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Unavailable
-from ..model import CallGraphs, CallTree, SessionRecording
+from ..model import ApplicationTree, CallGraphs, CallTree, SessionRecording
 
 _MOST_SECONDS = 1e9
 
@@ -29,6 +29,12 @@ def call_tree(recording: SessionRecording) -> CallTree | None:
     """Return the call tree, if one was recorded."""
     found = recording.recording(CallTree.kind)
     return found.data if found is not None and isinstance(found.data, CallTree) else None
+
+
+def application_tree(recording: SessionRecording) -> CallTree | None:
+    """Return the paths of application code, if they were recorded beside call graphs."""
+    found = recording.recording(ApplicationTree.kind)
+    return found.data.tree if found is not None and isinstance(found.data, ApplicationTree) else None
 
 
 def counts_calls(tree: CallTree) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import itemgetter
@@ -24,8 +24,8 @@ class Step(NamedTuple):
 
     ``self_time`` seconds are the callee's own under this caller, ``share`` is the fraction of everything below the
     callee that falls to this caller (0 for a call back into a cycle), ``weight`` the seconds of both together, which is
-    to be ``total``, the seconds that were measured (NaN: nobody knows them); ``reason`` says why even the callee's own
-    time is a guess (empty: it is not).
+    to be ``total``, the seconds that were measured (NaN: nobody knows them; infinite: what stands apart is in them);
+    ``reason`` says why even the callee's own time is a guess (empty: it is not).
     """
 
     callee: int
@@ -54,11 +54,14 @@ class Flow:
     below: tuple[str, ...]
 
     @classmethod
-    def of(cls, graph: CallGraph) -> Flow:
-        """Split ``graph``; times below zero, which no clock can have measured, count as zero."""
+    def of(cls, graph: CallGraph, *, apart: Collection[Function] = ()) -> Flow:
+        """Split ``graph``; times below zero, which no clock can have measured, count as zero.
+
+        Functions that stand ``apart`` are known from elsewhere: they are nobody's callees, though they have their own.
+        """
         functions = tuple(graph.functions)
         costs = tuple(graph.functions.values())
-        edges = _Edges.of(graph)
+        edges = _Edges.of(graph, apart)
         _balance(costs, edges)
         finished, backward = _cut_cycles(edges)
         for callee, numbers in enumerate(edges.incoming):
@@ -68,6 +71,10 @@ class Flow:
         _settle_entries(costs, edges, backward)
         names = (function.name for function in functions)
         below = [_why_below(name, numbers, backward) for name, numbers in zip(names, edges.incoming, strict=True)]
+        if apart:
+            entries = edges.outgoing[edges.outside]
+            entries[:] = [number for number in entries if functions[edges.callees[number]] not in apart]
+            edges.totals[:] = [math.inf] * len(edges.totals)
         steps = _steps(functions, edges, shares, backward, [*finished, edges.outside])
         rest = tuple(tuple(accumulate([step.weight for step in reversed(row)]))[::-1] for row in steps)
         return cls(functions, steps, rest, (*below, ""))
@@ -90,12 +97,13 @@ class _Edges:
     outgoing: list[list[int]]
 
     @classmethod
-    def of(cls, graph: CallGraph) -> _Edges:
-        """Return the edges of ``graph``, their times and calls within what can have been measured."""
+    def of(cls, graph: CallGraph, apart: Collection[Function]) -> _Edges:
+        """Return the edges of ``graph`` but those to ``apart``, with times and calls that can have been measured."""
         places = {function: place for place, function in enumerate(graph.functions)}
-        callers = [places[caller] for caller, _ in graph.edges]
-        callees = [places[callee] for _, callee in graph.edges]
-        costs = graph.edges.values()
+        edges = {edge: cost for edge, cost in graph.edges.items() if edge[1] not in apart} if apart else graph.edges
+        callers = [places[caller] for caller, _ in edges]
+        callees = [places[callee] for _, callee in edges]
+        costs = edges.values()
         calls = [min(cost.calls, _MOST_CALLS) for cost in costs]
         self_times = [plausible(cost.self_time) for cost in costs]
         totals = [plausible(cost.total_time) for cost in costs]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..model import CallGraphs, CallTree, Function, SessionRecording
-from ._collected import call_graphs, call_tree, counts_calls, plausible
+from ._collected import application_tree, call_graphs, call_tree, counts_calls, plausible
 from ._labels import is_library_file
 from ._tree import NODE_BUDGET, grow
 
@@ -52,7 +52,9 @@ class Paths:
 def paths(recording: SessionRecording, *, budget: int = NODE_BUDGET) -> Paths:
     """Return the paths of the call tree, else those estimated from the call graphs; raises Unavailable without both."""
     tree = call_tree(recording)
-    return of_tree(tree) if tree is not None else of_graphs(call_graphs(recording), budget=budget)
+    if tree is not None:
+        return of_tree(tree)
+    return of_graphs(call_graphs(recording), application_tree(recording), budget=budget)
 
 
 def of_tree(tree: CallTree) -> Paths:
@@ -69,9 +71,13 @@ def of_tree(tree: CallTree) -> Paths:
     )
 
 
-def of_graphs(graphs: CallGraphs, *, budget: int = NODE_BUDGET) -> Paths:
-    """Return the paths that call graphs allow, marked where they are estimated; their calls are not known."""
-    grown = grow(graphs.routes, budget=budget)
+def of_graphs(graphs: CallGraphs, application: CallTree | None = None, *, budget: int = NODE_BUDGET) -> Paths:
+    """Return the paths that call graphs and the paths of application code allow, marked where they are estimated.
+
+    Their calls are not known, but for those of application code, and so are not told.
+    """
+    grown = grow(graphs.routes, application, budget=budget)
+    own = set() if application is None else set(application.functions)
     known: dict[str, bool] = {"": False}
     for function in grown.functions:
         if function.file not in known:
@@ -82,6 +88,6 @@ def of_graphs(graphs: CallGraphs, *, budget: int = NODE_BUDGET) -> Paths:
         calls=[0] * (len(grown.functions) - 1),
         self_times=grown.self_times[1:],
         reasons=grown.reasons[1:],
-        library=[known[function.file] for function in grown.functions[1:]],
+        library=[known[function.file] and function not in own for function in grown.functions[1:]],
         folded=grown.folded,
     )

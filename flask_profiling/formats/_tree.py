@@ -6,21 +6,28 @@ several, what it called in turn is split between them in proportion to the time 
 (``total - self`` of the edge, which the graph knows), and everything below is marked as estimated. A call that closes a
 cycle becomes a leaf with its own time; what it called is counted under the outer call. So the self times of a
 function's nodes always add up to the function's self time, and no path uses an edge that was not seen.
+
+Where the paths of application code were recorded too, they are drawn as they were, and only what is below them in the
+library is unrolled. A library function that calls application code stands above it where it is the only way there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
 
-from ..model import CallGraph, Function
+from ..model import CallGraph, CallTree, Function
+from ._application import ROUTE, Path, application_paths
 from ._flow import Flow
 
 # A tree unrolled from a densely connected graph grows without end; this many nodes are drawn, the largest first. The
 # demo's shop, cold and warm, leaves 0.3 % of its time in folded nodes; more nodes cost 10 µs each.
 NODE_BUDGET = 30_000
+
+# Of those, so many may be paths of application code.
+_MOST_PATHS = 20_000
 
 # Seconds: a profile counts in microseconds, so an estimated node below one cannot show anything.
 SMALLEST_ESTIMATE = 1e-6
@@ -58,7 +65,10 @@ class _Places:
 
     Node ``n`` runs function ``places[n]`` of the flow of route ``routes[n]``, which is a node too; ``fractions[n]`` of
     what is below that function is this node's, and ``drawn[n]`` of its callees have nodes. If the node is exact, it
-    took ``totals[n]`` seconds in all (NaN: nobody knows).
+    took ``totals[n]`` seconds in all (NaN: nobody knows; infinite: application code below is not in it).
+
+    ``below[n]`` says for a node of application code why what is below it is estimated; ``waiting`` are library nodes
+    above application code that were made before their turn, by caller and place.
     """
 
     flows: dict[int, Flow] = field(default_factory=dict)
@@ -67,6 +77,8 @@ class _Places:
     fractions: list[float] = field(default_factory=list)
     drawn: list[int] = field(default_factory=list)
     totals: list[float] = field(default_factory=list)
+    below: dict[int, str] = field(default_factory=dict)
+    waiting: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def add(self, route: int, place: int, fraction: float, total: float) -> None:
         """Append the place of the node that was added last."""
@@ -81,7 +93,13 @@ class _Places:
 _Queue = list[tuple[float, int]]
 
 
-def grow(routes: Mapping[str, CallGraph], *, budget: int = NODE_BUDGET, smallest: float = SMALLEST_ESTIMATE) -> Tree:
+def grow(
+    routes: Mapping[str, CallGraph],
+    application: CallTree | None = None,
+    *,
+    budget: int = NODE_BUDGET,
+    smallest: float = SMALLEST_ESTIMATE,
+) -> Tree:
     """Return the tree of all routes: ``(root)``, one node per route, below it the functions.
 
     At most ``budget`` nodes are drawn, those with the most time first (routes always), and no estimated node of less
@@ -90,18 +108,77 @@ def grow(routes: Mapping[str, CallGraph], *, budget: int = NODE_BUDGET, smallest
     tree, places, queue = Tree(), _Places(), _Queue()
     tree.add(Function("", 0, "(root)"), -1)
     places.add(0, 0, 0.0, 0.0)
+    known: dict[int, list[Path]] = {}
     for label, graph in routes.items():
-        flow = Flow.of(graph)
+        paths = [] if application is None else application_paths(graph, application, label)
+        flow = Flow.of(graph, apart={path.function for path in paths})
         entries = flow.steps[-1]
         route = tree.add(Function("", 0, label), 0)
         places.flows[route] = flow
-        places.add(route, len(flow.functions), 1.0, sum([step.weight for step in entries]))
+        total = math.inf if paths else sum([step.weight for step in entries])
+        places.add(route, len(flow.functions), 1.0, total)
         if entries:
             heappush(queue, (-entries[0].weight, route))
+        known[route] = paths
+    _draw_paths(tree, places, queue, known, min(_MOST_PATHS, budget // 2))
     too_small = _draw(tree, places, queue, budget, smallest)
     _fold(tree, places, [*too_small, *(node for _, node in queue)], smallest)
     _mark_totals(tree, places, smallest)
     return tree
+
+
+def _draw_paths(tree: Tree, places: _Places, queue: _Queue, known: Mapping[int, Sequence[Path]], most: int) -> None:
+    """Draw the paths of application code by route, the ``most`` with the most time, and queue what is below them."""
+    times = {route: _path_times(paths, places.flows[route]) for route, paths in known.items()}
+    ranked = sorted(
+        (-total, route, number) for route, (_, totals) in times.items() for number, total in enumerate(totals)
+    )
+    chosen = {(route, number) for _, route, number in ranked[:most]}
+    for route, paths in known.items():
+        flow = places.flows[route]
+        numbers = {function: place for place, function in enumerate(flow.functions)} if paths else {}
+        nodes: list[int] = []
+        left_out: dict[int, list[float]] = {}
+        for number, path in enumerate(paths):
+            above = route if path.parent == ROUTE else nodes[path.parent]
+            if (route, number) not in chosen:
+                nodes.append(above)
+                left_out.setdefault(above, []).append(times[route][0][number])
+                continue
+            for function in path.chain:
+                above = _waiting(tree, places, route, above, numbers[function])
+            node = tree.add(path.function, above, path.self_time, path.reason)
+            place = numbers.get(path.function, len(flow.functions))
+            fraction = path.fraction if path.function in numbers else 0.0
+            places.add(route, place, fraction, math.inf)
+            places.below[node] = path.below or flow.below[place]
+            if fraction and flow.steps[place]:
+                heappush(queue, (-fraction * flow.steps[place][0].weight, node))
+            nodes.append(node)
+        for node, several in left_out.items():
+            _add_folded(tree, node, len(several), sum(several))
+            places.add(route, len(flow.functions), 0.0, math.inf)
+
+
+def _path_times(paths: Sequence[Path], flow: Flow) -> tuple[list[float], list[float]]:
+    """Return the seconds of each path without and with the paths below it."""
+    below = {function: rest[0] for function, rest in zip(flow.functions, flow.rest, strict=False) if rest}
+    times = [path.self_time + path.fraction * below.get(path.function, 0.0) for path in paths]
+    totals = list(times)
+    for number in range(len(paths) - 1, -1, -1):
+        if paths[number].parent != ROUTE:
+            totals[paths[number].parent] += totals[number]
+    return times, totals
+
+
+def _waiting(tree: Tree, places: _Places, route: int, parent: int, place: int) -> int:
+    """Return the node of a library function below ``parent``; its time is filled in when its turn comes."""
+    node = places.waiting.get((parent, place))
+    if node is None:
+        node = tree.add(places.flows[route].functions[place], parent)
+        places.add(route, place, 0.0, math.inf)
+        places.waiting[parent, place] = node
+    return node
 
 
 def _draw(tree: Tree, places: _Places, queue: _Queue, budget: int, smallest: float) -> list[int]:
@@ -116,7 +193,7 @@ def _draw(tree: Tree, places: _Places, queue: _Queue, budget: int, smallest: flo
         weight, parent = queue[0]
         route, place = places.routes[parent], places.places[parent]
         flow = places.flows[route]
-        estimated = flow.below[place] or reasons[parent]
+        estimated = places.below.get(parent, flow.below[place] or reasons[parent])
         if estimated and -weight < smallest:
             heappop(queue)
             too_small.append(parent)
@@ -129,9 +206,15 @@ def _draw(tree: Tree, places: _Places, queue: _Queue, budget: int, smallest: flo
             heappop(queue)
         else:
             heapreplace(queue, (-fraction * steps[drawn].weight, parent))
-        node = tree.add(flow.functions[callee], parent, fraction * self_time, reason or estimated)
-        fraction *= share
-        places.add(route, callee, fraction, total)
+        node = places.waiting.get((parent, callee), 0)
+        if node:
+            tree.self_times[node], reasons[node] = fraction * self_time, reason or estimated
+            fraction *= share
+            places.fractions[node] = fraction
+        else:
+            node = tree.add(flow.functions[callee], parent, fraction * self_time, reason or estimated)
+            fraction *= share
+            places.add(route, callee, fraction, total)
         below = flow.steps[callee]
         if fraction and below:
             heappush(queue, (-fraction * below[0].weight, node))
@@ -141,7 +224,6 @@ def _draw(tree: Tree, places: _Places, queue: _Queue, budget: int, smallest: flo
 def _fold(tree: Tree, places: _Places, nodes: Iterable[int], smallest: float) -> None:
     """Give the time of what was not drawn to one node per caller, or one per route where it is too small to see."""
     crumbs: dict[int, float] = {}
-    names: dict[int, Function] = {}
     for node in nodes:
         route, place, drawn = places.routes[node], places.places[node], places.drawn[node]
         flow = places.flows[route]
@@ -149,15 +231,17 @@ def _fold(tree: Tree, places: _Places, nodes: Iterable[int], smallest: float) ->
         if time < smallest:
             crumbs[route] = crumbs.get(route, 0.0) + time
             continue
-        left = len(flow.steps[place]) - drawn
-        if left not in names:
-            names[left] = Function("", 0, f"({left} more functions)" if left > 1 else "(1 more function)")
-        reason = "folded: on too many paths to draw; includes all that these functions call"
-        tree.add(names[left], node, time, reason)
-        tree.folded += 1
+        _add_folded(tree, node, len(flow.steps[place]) - drawn, time)
     for route, time in crumbs.items():
         reason = "folded: calls of less than a microsecond each, below many functions"
         tree.add(Function("", 0, "(calls too short to place)"), route, time, reason)
+
+
+def _add_folded(tree: Tree, parent: int, functions: int, time: float) -> None:
+    name = f"({functions} more functions)" if functions > 1 else "(1 more function)"
+    reason = "folded: on too many paths to draw; includes all that these functions call"
+    tree.add(Function("", 0, name), parent, time, reason)
+    tree.folded += 1
 
 
 def _mark_totals(tree: Tree, places: _Places, smallest: float) -> None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from ..model import CallTree, Function, SessionRecording
 from ._chrome import Profile, families, write_profile
-from ._collected import call_graphs, call_tree, notes, readable
+from ._collected import application_tree, call_graphs, call_tree, notes, readable
 from ._paths import of_tree
 from ._timeline import IDLE, Lane, lanes, untold
 from ._tree import Tree, grow
@@ -36,7 +36,7 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
 
 
 def _of_graphs(recording: SessionRecording, said: Sequence[str]) -> Profile:
-    tree = grow(call_graphs(recording).routes)
+    tree = grow(call_graphs(recording).routes, application_tree(recording))
     remarks = [_NO_ORDER]
     if tree.folded:
         remarks.append(f"{tree.folded} nodes stand for calls on too many paths to draw; see their deoptReason")

@@ -21,7 +21,7 @@ from .session import (
     merge_recordings,
 )
 from .slow import SlowRequest, SlowRequests, slowest
-from .tree import CallTree, Track, TreeBuilder
+from .tree import ApplicationTree, CallTree, Track, TreeBuilder
 
 __all__ = [
     "DATA_KINDS",
@@ -29,6 +29,7 @@ __all__ = [
     "RECORDING_VERSION",
     "Allocations",
     "Amount",
+    "ApplicationTree",
     "Artifact",
     "CallGraph",
     "CallGraphs",

@@ -15,7 +15,7 @@ from .heap import HeapSummary
 from .memory import Allocations, Growth
 from .requests import RouteTimes
 from .slow import SlowRequests
-from .tree import CallTree
+from .tree import ApplicationTree, CallTree
 
 # Bumped when a part or a stored recording changes in a way that older code cannot read.
 RECORDING_VERSION = 1
@@ -34,8 +34,11 @@ class Data(Protocol):
 
 
 # kind -> class with from_json() and merged_with()
-DATA_KINDS: dict[str, type[Allocations | CallGraphs | CallTree | Growth | HeapSummary | SlowRequests]] = {
+DATA_KINDS: dict[
+    str, type[Allocations | ApplicationTree | CallGraphs | CallTree | Growth | HeapSummary | SlowRequests]
+] = {
     "allocations": Allocations,
+    "apptree": ApplicationTree,
     "callgraphs": CallGraphs,
     "calltree": CallTree,
     "growth": Growth,

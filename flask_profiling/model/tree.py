@@ -197,6 +197,32 @@ class CallTree:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ApplicationTree:
+    """The paths of application code alone, recorded beside the call graphs of all code.
+
+    ``tree`` has no library functions and no tracks: the time that they took is self time of the application function
+    (or route) from which they were reached.
+    """
+
+    kind: ClassVar[str] = "apptree"
+
+    tree: CallTree
+
+    def merged_with(self, other: ApplicationTree) -> ApplicationTree:
+        """Add up the trees of two workers, path by path."""
+        return ApplicationTree(self.tree.merged_with(other.tree))
+
+    def to_json(self) -> dict[str, object]:
+        """Return the columns of the tree by name."""
+        return self.tree.to_json()
+
+    @classmethod
+    def from_json(cls, value: object) -> ApplicationTree:
+        """Read what :meth:`to_json` wrote; raises DamagedData."""
+        return cls(CallTree.from_json(value))
+
+
 class TreeBuilder:
     """Adds up nodes by their path, and makes the tree; parents are added before their children."""
 

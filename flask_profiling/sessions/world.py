@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,6 +68,7 @@ class World:
     sleep: Callable[[float], None] = time.sleep
     start_watcher: Callable[[Callable[[], None]], object] = _in_daemon_thread
     create_engine: Callable[[str, engines.EngineOptions], engines.Engine] = engines.create
+    with_companion: Callable[[str], Iterable[str]] = engines.with_companion
     engine_options: Callable[[Session, Path], engines.EngineOptions] = field(
         default=lambda session, spool: engines.EngineOptions(session.id, spool)
     )
@@ -115,7 +116,7 @@ def started_engines(
         started.append(engine)
 
     # All are made before the first is started: what a module allocates when it is imported is not the app's.
-    for name in _engine_names(session.options):
+    for name in _engine_names(session.options, world.with_companion):
         attempt(partial(make, name))
     for engine in made:
         attempt(partial(start, engine))
@@ -129,9 +130,9 @@ def _created(world: World, name: str, options: engines.EngineOptions) -> engines
         raise Unavailable(f"the engine {name!r} is not part of this version; see 'flask profiling doctor'") from None
 
 
-def _engine_names(options: SessionOptions) -> Iterator[str]:
+def _engine_names(options: SessionOptions, with_companion: Callable[[str], Iterable[str]]) -> Iterator[str]:
     if options.cpu != "off":
-        yield options.cpu
+        yield from with_companion(options.cpu)
     if options.allocations:
         yield "objects"  # before tracing begins: counting imports a package
         yield "allocations"

@@ -132,6 +132,7 @@ def machine(
             monotonic=time.monotonic,
             sleep=time.sleep,
             create_engine=create,
+            with_companion=lambda cpu: (cpu,),
             start_watcher=lambda watch: None,
         ),
         auto_generate=auto_generate,

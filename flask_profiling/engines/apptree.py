@@ -1,0 +1,309 @@
+"""The ``apptree`` engine: the paths of application code, beside the ``cprofile`` engine; CPython 3.12 and later only.
+
+Call graphs forget paths. This engine keeps those of the application's own functions, with their calls and wall times,
+at the price of two short Python functions for each call of application code; library code is switched off at its first
+event. What library functions did is left to the engine beside. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from time import perf_counter_ns
+from types import CodeType, FrameType
+from typing import Any
+
+from ..errors import Unavailable
+from ..model import ApplicationTree, Function, Recording, TreeBuilder
+from . import EngineOptions
+from ._appcode import application_code
+from ._dispatch import TOOL_IDS, free_tool, listen, take_tool
+from ._lsprof_pool import lasting_frame, was_forgotten
+
+# A node takes about 350 bytes.
+MOST_NODES = 100_000
+
+NO_TOOL_NOTE = (
+    "Paths of application code are estimated too: only one tool id of sys.monitoring was free, and call counts come "
+    "first."
+)
+DROPPED_NOTE = "{} calls found no room for a path of their own: on that path they are part of their caller."
+
+_monitoring: Any = getattr(sys, "monitoring", None)
+
+
+class Node:
+    """One path: a code object in the context of its callers; ``ns`` is its wall time with all that it called."""
+
+    __slots__ = ("calls", "children", "code", "index", "last", "ns", "parent")
+
+    def __init__(self, code: CodeType | None, parent: Node | None, index: int) -> None:
+        self.code = code
+        self.parent = parent
+        self.index = index
+        # By identity: a code object's own hash and equality compare its whole content.
+        self.children: dict[int, Node] = {}
+        # the child that was called last: mostly it is called again
+        self.last = _NOBODY
+        self.calls = 0
+        self.ns = 0
+
+
+_NOBODY = Node.__new__(Node)
+_NOBODY.code = None
+
+
+class Budget:
+    """How many nodes are left in this worker, and how many calls found none."""
+
+    def __init__(self, nodes: int = MOST_NODES) -> None:
+        self.nodes = nodes
+        self.dropped_calls = 0
+
+
+class Walk:
+    """The tree of one route, as far as one thread at a time walks it: that which :attr:`thread` names.
+
+    ``frame`` is what :func:`lasting_frame` returned, while the walk is ``running``.
+    """
+
+    __slots__ = ("frame", "nodes", "root", "route", "running", "thread", "top")
+
+    def __init__(self, route: str) -> None:
+        self.route = route
+        self.root = self.top = Node(None, None, 0)
+        self.nodes = [self.root]
+        self.thread = 0
+        self.running = False
+        self.frame: FrameType | None = None
+
+    def begin(self, now: int) -> None:
+        """A request (or a chunk of its body) goes on in the calling thread."""
+        self.running = True
+        self.top = self.root
+        self.root.calls += 1
+        self.root.ns -= now
+
+    def end(self, now: int) -> None:
+        """The thread leaves; what is still open ends now."""
+        self.running, self.frame = False, None
+        node: Node | None = self.top
+        while node is not None:
+            node.ns += now
+            node = node.parent
+        self.top = self.root
+
+    def made(self, code: CodeType, budget: Budget) -> Node:
+        """Return a new node below the top, in no list where there is no room: its time stays with its caller."""
+        if budget.nodes <= 0:
+            budget.dropped_calls += 1
+            return Node(code, self.top, -1)
+        budget.nodes -= 1
+        node = self.top.children[id(code)] = Node(code, self.top, len(self.nodes))
+        self.nodes.append(node)
+        return node
+
+    def end_of(self, code: CodeType, now: int) -> None:
+        """End a function that is not on top.
+
+        An end that was not heard, as where no stack was left for a callback, must not make false paths of what follows.
+        """
+        found: Node | None = self.top
+        while found is not None and found.code is not code:
+            found = found.parent
+        if found is None or found.parent is None:
+            return  # it began before the request
+        while self.top is not found.parent and self.top.parent is not None:
+            self.top.ns += now
+            self.top = self.top.parent
+
+
+Callbacks = tuple[Callable[..., object], Callable[..., object]]
+
+
+def _on_path(
+    walk_of: Callable[[int], Walk | None],
+    current: Callable[[], int],
+    budget: Budget,
+    is_application: Callable[[CodeType], bool],
+    clock: Callable[[], int],
+) -> Callbacks:
+    """Return what is called as functions start and end; ``current`` names the calling thread.
+
+    Each call of application code runs both, so they say everything themselves.
+    """
+    disable = _monitoring.DISABLE
+
+    def started(code: CodeType, offset: int) -> object:
+        walk = walk_of(current())
+        if walk is None:
+            return None if is_application(code) else disable
+        top = walk.top
+        node = top.last
+        if node.code is not code:
+            known = top.children.get(id(code))
+            if known is None:
+                if not is_application(code):
+                    return disable
+                known = walk.made(code, budget)
+            node = top.last = known
+        node.calls += 1
+        walk.top = node
+        node.ns -= clock()
+        return None
+
+    def ended(code: CodeType, offset: int, value: object) -> object:
+        walk = walk_of(current())
+        if walk is None or walk.top.code is not code:
+            if not is_application(code):
+                return disable
+            if walk is not None:
+                walk.end_of(code, clock())
+            return None
+        top = walk.top
+        top.ns += clock()
+        walk.top = top.parent  # type: ignore[assignment]  # a node with code has one
+        return None
+
+    return started, ended
+
+
+def _on_exceptions(
+    walk_of: Callable[[int], Walk | None],
+    current: Callable[[], int],
+    is_application: Callable[[CodeType], bool],
+    on_path: Callbacks,
+) -> Callbacks:
+    """Return what is called as exceptions are thrown into functions and as they leave by one.
+
+    These two must never return DISABLE: it would raise ValueError inside the application.
+    """
+    started, ended = on_path
+
+    def thrown(code: CodeType, offset: int, exception: BaseException) -> None:
+        if is_application(code):
+            started(code, offset)
+
+    def unwound(code: CodeType, offset: int, exception: BaseException) -> None:
+        walk = walk_of(current())
+        if walk is not None and (walk.top.code is code or is_application(code)):
+            ended(code, offset, exception)
+
+    return thrown, unwound
+
+
+class ApplicationTreeEngine:
+    """Records the tree of application code, per route; see :class:`flask_profiling.engines.RequestEngine`.
+
+    It makes way where only one tool id of ``sys.monitoring`` is free, which then the engine beside needs.
+    """
+
+    def __init__(self, options: EngineOptions, *, budget: Budget | None = None) -> None:
+        self._budget = budget or Budget()
+        self._is_application = application_code(options.app_paths)
+        # Late: where gevent has patched threads, this names the greenlet.
+        self._current = threading.get_ident
+        self._all: list[Walk] = []
+        self._free: dict[str, list[Walk]] = {}
+        self._running: dict[int, Walk] = {}
+        self._tool: int | None = None
+        self._active = False
+
+    def start(self) -> None:
+        """Begin to collect; raises Unavailable before Python 3.12."""
+        if _monitoring is None or sys.implementation.name != "cpython":
+            raise Unavailable(
+                "application paths beside cprofile need CPython 3.12 or later; choose cpu=calltree for them"
+            )
+        first, last = TOOL_IDS
+        tool = take_tool((last,)) if _monitoring.get_tool(first) is None else None
+        if tool is None:
+            return
+        events = _monitoring.events
+        walk_of, is_application = self._running.get, self._is_application
+        started, ended = _on_path(walk_of, self._current, self._budget, is_application, perf_counter_ns)
+        thrown, unwound = _on_exceptions(walk_of, self._current, is_application, (started, ended))
+        callbacks = {
+            events.PY_START: started,
+            events.PY_RESUME: started,
+            events.PY_THROW: thrown,
+            events.PY_RETURN: ended,
+            events.PY_YIELD: ended,
+            events.PY_UNWIND: unwound,
+        }
+        listen(tool, callbacks)
+        self._tool, self._active = tool, True
+
+    def enter(self, route: str) -> object:
+        """Begin to attribute what the calling thread does to ``route``; returns a token for :meth:`leave`."""
+        if not self._active:
+            return None
+        thread = self._current()
+        known = self._running.get(thread)
+        if known is not None:
+            if not was_forgotten(known):
+                return None
+            self._give_up(known)
+        try:
+            walk = self._free[route].pop()
+        except (KeyError, IndexError):
+            walk = Walk(route)
+            self._all.append(walk)
+        walk.thread = thread
+        walk.frame = lasting_frame(sys._getframe(1))
+        walk.begin(perf_counter_ns())
+        self._running[thread] = walk
+        return walk
+
+    def leave(self, token: object) -> None:
+        """End what :meth:`enter` began, in the same thread; harmless after :meth:`stop`."""
+        if not isinstance(token, Walk) or not token.running:
+            return
+        if self._give_up(token) == self._current():  # else the thread that entered may be inside a callback with it
+            self._free.setdefault(token.route, []).append(token)
+
+    def _give_up(self, walk: Walk) -> int:
+        if self._running.get(walk.thread) is walk:
+            del self._running[walk.thread]
+        walk.end(perf_counter_ns())
+        return walk.thread
+
+    def stop(self) -> Recording:
+        """End collecting, put everything back as it was and return the tree."""
+        if not self._active or self._tool is None:
+            return Recording("apptree", None, (NO_TOOL_NOTE,))
+        self._active = False
+        free_tool(self._tool)
+        for walk in list(self._running.values()):
+            self._give_up(walk)
+        builder = TreeBuilder("app")
+        for walk in list(self._all):
+            _add(walk, builder)
+        dropped = self._budget.dropped_calls
+        notes = (DROPPED_NOTE.format(dropped),) if dropped else ()
+        return Recording("apptree", ApplicationTree(builder.tree()), notes)
+
+    def abandon(self) -> None:
+        """In a forked child: switch the events off, and keep nothing."""
+        if self._active and self._tool is not None:
+            self._active = False
+            free_tool(self._tool)
+
+
+def _add(walk: Walk, builder: TreeBuilder) -> None:
+    """Add a walk's nodes; the time of a node's children is not its own."""
+    nodes = list(walk.nodes)
+    own = [node.ns for node in nodes]
+    for node in nodes:
+        if node.parent is not None:
+            own[node.parent.index] -= node.ns
+    places: list[int] = []
+    for node, nanoseconds in zip(nodes, own, strict=True):
+        seconds = max(nanoseconds, 0) / 1e9
+        if node.parent is None or node.code is None:
+            places.append(builder.root(walk.route, calls=node.calls, self_time=seconds))
+            continue
+        function = Function(node.code.co_filename, node.code.co_firstlineno, node.code.co_name)
+        above = places[node.parent.index]
+        places.append(builder.child(above, function, calls=node.calls, self_time=seconds, is_library=False))

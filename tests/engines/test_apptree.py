@@ -1,0 +1,353 @@
+"""The engine of application paths beside cprofile: its paths and counts are true, and it is in nobody's way."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+if sys.version_info < (3, 12):
+    pytest.skip("sys.monitoring is new in Python 3.12", allow_module_level=True)
+
+from flask_profiling.engines import EngineOptions, RequestEngine, create
+from flask_profiling.engines.apptree import NO_TOOL_NOTE, ApplicationTreeEngine, Budget
+from flask_profiling.engines.cprofile import CProfileEngine
+from flask_profiling.model import ApplicationTree, CallGraph, CallTree, Recording
+
+from .harness import graphs, no_collections
+from .workloads import WORKLOADS, helper
+
+HERE = str(Path(__file__).parent)
+monitoring = sys.monitoring
+MY_NAME = Path(__file__).name
+
+
+@pytest.fixture(autouse=True)
+def without_collections() -> Iterator[None]:
+    with no_collections():
+        yield
+    assert [monitoring.get_tool(tool) for tool in range(6)] == [None] * 6
+
+
+class Both:
+    """The two engines as a session runs them."""
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        options = EngineOptions("prof-test", app_paths=(HERE,))
+        self.tree = ApplicationTreeEngine(options, budget=budget)
+        self.graphs = CProfileEngine(options)
+
+    def start(self) -> None:
+        self.tree.start()
+        self.graphs.start()
+
+    def request(self, route: str, view: Callable[[], object]) -> None:
+        tokens = (self.tree.enter(route), self.graphs.enter(route))
+        try:
+            view()
+        finally:
+            self.graphs.leave(tokens[1])
+            self.tree.leave(tokens[0])
+
+    def stop(self) -> tuple[CallTree, dict[str, CallGraph]]:
+        tree, counted = self.tree.stop(), self.graphs.stop()
+        return tree_of(tree), graphs(counted)
+
+
+def tree_of(recording: Recording) -> CallTree:
+    assert isinstance(recording.data, ApplicationTree)
+    return recording.data.tree
+
+
+def collected(view: Callable[[], object]) -> CallTree:
+    both = Both()
+    both.start()
+    both.request("GET /", view)
+    return both.stop()[0]
+
+
+def paths(tree: CallTree) -> dict[tuple[str, ...], int]:
+    """Return the calls by path of names, the route first."""
+    found: dict[tuple[str, ...], int] = {}
+    names: list[tuple[str, ...]] = []
+    for node, parent in enumerate(tree.parents):
+        names.append((*(names[parent] if parent >= 0 else ()), tree.name(node)))
+        found[names[-1]] = found.get(names[-1], 0) + tree.calls[node]
+    return found
+
+
+def calls_by_function(tree: CallTree) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for path, calls in paths(tree).items():
+        if len(path) > 1:
+            found[path[-1]] = found.get(path[-1], 0) + calls
+    return found
+
+
+def test_the_engine_is_in_the_table() -> None:
+    assert isinstance(create("apptree", EngineOptions("prof-test")), ApplicationTreeEngine)
+    assert isinstance(create("apptree", EngineOptions("prof-test")), RequestEngine)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_calls_are_those_that_the_engine_beside_counts(name: str) -> None:
+    both = Both()
+    both.start()
+    for _ in range(3):
+        both.request("GET /", WORKLOADS[name].run)
+    tree, counted = both.stop()
+    known = {
+        function.name: cost.calls
+        for function, cost in counted["GET /"].functions.items()
+        if function.file.startswith(HERE) and MY_NAME not in function.file
+    }
+    assert known == {name: calls * 3 for name, (calls, _) in WORKLOADS[name].functions.items()}
+    assert {name: calls for name, calls in calls_by_function(tree).items() if name in known} == known
+    edges = {(path[-2], path[-1]) for path in paths(tree) if len(path) > 2}
+    assert {edge for edge in edges if edge[0] in known and edge[1] in known} <= set(WORKLOADS[name].edges)
+
+
+def test_eight_threads_do_not_mix() -> None:
+    both = Both()
+    both.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            runs = [pool.submit(both.request, name, WORKLOADS[name].run) for name in WORKLOADS for _ in range(8)]
+            for run in runs:
+                run.result(60)
+    finally:
+        sys.setswitchinterval(interval)
+    tree, _ = both.stop()
+    for name, workload in WORKLOADS.items():
+        mine: Counter[str] = Counter()
+        for path, calls in paths(tree).items():
+            if path[0] == name and path[-1] in workload.functions and len(path) > 1:
+                mine[path[-1]] += calls
+        assert mine == {function: calls * 8 for function, (calls, _) in workload.functions.items()}
+
+
+def test_the_paths_are_those_that_were_taken() -> None:
+    found = {
+        path: calls for path, calls in paths(collected(WORKLOADS["two callers"].run)).items() if "give_way" not in path
+    }
+    assert found == {
+        ("GET /",): 1,
+        ("GET /", "two_callers"): 1,
+        ("GET /", "two_callers", "left"): 1,
+        ("GET /", "two_callers", "left", "helper"): 2,
+        ("GET /", "two_callers", "right"): 1,
+        ("GET /", "two_callers", "right", "helper"): 3,
+        ("GET /", "two_callers", "helper"): 1,
+    }
+
+
+def raising_default(value: object) -> object:
+    helper()
+    raise LookupError
+
+
+def exceptions_through_the_library() -> None:
+    for _ in range(3):
+        try:
+            json.dumps(object(), default=raising_default)
+        except LookupError:
+            helper()
+
+
+def test_application_code_that_a_library_calls_stands_below_the_application() -> None:
+    for _ in range(2):  # a second session sees what the first switched off
+        found = {
+            path: calls
+            for path, calls in paths(collected(exceptions_through_the_library)).items()
+            if "give_way" not in path
+        }
+        above = ("GET /", "exceptions_through_the_library")
+        assert found == {
+            ("GET /",): 1,
+            above: 1,
+            (*above, "raising_default"): 3,
+            (*above, "raising_default", "helper"): 3,
+            (*above, "helper"): 3,
+        }
+
+
+def deeper(depth: int) -> int:
+    return 0 if depth == 0 else 1 + deeper(depth - 1)
+
+
+def out_of_stack() -> None:
+    with pytest.raises(RecursionError):
+        deeper(10**6)
+    helper()
+
+
+def test_paths_are_true_after_the_stack_was_exhausted() -> None:
+    found = paths(collected(out_of_stack))
+    assert found["GET /", "out_of_stack", "helper"] == 1
+
+
+def busy(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def way(seconds: float) -> None:
+    busy(seconds)
+
+
+def cheap_way() -> None:
+    way(0.02)
+
+
+def dear_way() -> None:
+    way(0.18)
+
+
+def both_ways() -> None:
+    cheap_way()
+    dear_way()
+
+
+def test_time_goes_to_the_path_that_took_it() -> None:
+    tree = collected(both_ways)
+    totals = dict(zip(paths(tree), tree.total_times(), strict=True))
+    whole = totals["GET /",]
+    assert totals["GET /", "both_ways", "dear_way", "way", "busy"] / whole == pytest.approx(0.9, abs=0.05)
+    assert totals["GET /", "both_ways", "cheap_way", "way", "busy"] / whole == pytest.approx(0.1, abs=0.05)
+
+
+def test_a_route_has_as_many_trees_as_requests_ran_at_once() -> None:
+    both = Both()
+    both.start()
+    for _ in range(20):
+        both.request("GET /", helper)
+    assert len(both.tree._all) == 1
+    assert both.stop()[0].calls[0] == 20
+
+
+def test_an_inner_enter_changes_nothing() -> None:
+    engine = ApplicationTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)))
+    engine.start()
+    outer = engine.enter("GET /")
+    engine.leave(engine.enter("GET /inner"))
+    helper()
+    engine.leave(outer)
+    assert calls_by_function(tree_of(engine.stop()))["helper"] == 1
+
+
+def test_a_request_that_was_forgotten_does_not_get_the_calls_of_the_next() -> None:
+    engine = ApplicationTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)))
+    engine.start()
+
+    def forgetful() -> None:
+        engine.enter("GET /forgotten")
+
+    def serve() -> None:
+        forgetful()
+
+    serve()
+    token = engine.enter("GET /next")
+    helper()
+    engine.leave(token)
+    found = paths(tree_of(engine.stop()))
+    assert found["GET /next", "helper"] == 1
+    assert ("GET /forgotten", "helper") not in found
+
+
+def test_a_request_still_running_at_the_stop_is_closed_there() -> None:
+    both = Both()
+    both.start()
+    inside, go_on = threading.Event(), threading.Event()
+
+    def waiting() -> None:
+        inside.set()
+        go_on.wait(20)
+        helper()
+
+    thread = threading.Thread(target=both.request, args=("GET /", waiting))
+    thread.start()
+    assert inside.wait(20)
+    tree, _ = both.stop()
+    go_on.set()
+    thread.join(20)
+    assert paths(tree)["GET /", "waiting"] == 1
+    assert tree.total_times()[0] > 0
+    assert both.tree.enter("GET /") is None
+
+
+def test_a_request_that_ends_on_another_thread_is_ended() -> None:
+    engine = ApplicationTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)))
+    engine.start()
+    token = engine.enter("GET /")
+    helper()
+    thread = threading.Thread(target=engine.leave, args=(token,))
+    thread.start()
+    thread.join(20)
+    helper()
+    assert calls_by_function(tree_of(engine.stop()))["helper"] == 1
+
+
+def test_calls_beyond_the_bound_are_part_of_their_caller_and_said() -> None:
+    both = Both(Budget(nodes=2))
+    both.start()
+    both.request("GET /", WORKLOADS["two callers"].run)
+    tree = both.tree.stop()
+    both.graphs.stop()
+    assert len(tree_of(tree)) == 3
+    assert tree.notes[0].endswith(
+        "calls found no room for a path of their own: on that path they are part of their caller."
+    )
+
+
+@pytest.mark.parametrize("taken", [3, 4])
+def test_it_makes_way_where_one_tool_is_left(taken: int) -> None:
+    monitoring.use_tool_id(taken, "somebody else")
+    try:
+        both = Both()
+        both.start()
+        both.request("GET /", helper)
+        tree, counted = both.tree.stop(), graphs(both.graphs.stop())
+    finally:
+        monitoring.free_tool_id(taken)
+    assert (tree.data, tree.notes) == (None, (NO_TOOL_NOTE,))
+    assert "helper" in {function.name for function in counted["GET /"].functions}
+
+
+def test_coverage_goes_on() -> None:
+    seen: list[str] = []
+
+    def started(code: CodeType, offset: int) -> None:
+        if code.co_filename.startswith(HERE):
+            seen.append(code.co_name)
+
+    event = monitoring.events.PY_START
+    monitoring.use_tool_id(monitoring.COVERAGE_ID, "coverage")
+    try:
+        monitoring.register_callback(monitoring.COVERAGE_ID, event, started)
+        monitoring.set_events(monitoring.COVERAGE_ID, event)
+        collected(helper)
+        helper()
+    finally:
+        monitoring.set_events(monitoring.COVERAGE_ID, 0)
+        monitoring.register_callback(monitoring.COVERAGE_ID, event, None)
+        monitoring.free_tool_id(monitoring.COVERAGE_ID)
+    assert seen.count("helper") == 2
+
+
+def test_a_forked_child_is_put_back() -> None:
+    engine = ApplicationTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)))
+    engine.start()
+    engine.abandon()
+    engine.abandon()
+    assert engine.enter("GET /") is None
