@@ -371,7 +371,7 @@ class Sessions:
         except BaseException:
             self._coordinator.release(order)
             raise
-        if own is not None and all(part.worker != own.worker for part in parts):
+        if own is not None and own.session_id == session_id and all(part.worker != own.worker for part in parts):
             parts.append(own)
         recording = merged(order.session, parts, participants, self._world.environment())
         try:

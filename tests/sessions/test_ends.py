@@ -91,3 +91,22 @@ def test_a_session_whose_files_vanished_is_said_to_be_lost_also_after_the_watche
     worker.sessions.stop()
     with pytest.raises(NotRunning, match="no profiling session is running"):
         worker.sessions.stop()
+
+
+def test_what_a_worker_recorded_in_a_lost_session_is_not_taken_for_the_next_one(tmp_path: Path) -> None:
+    output = tmp_path / "profiling"
+    time = Time()
+    first, slow = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    slow.sessions.attend()
+    time.meanwhile = lambda: slow.sessions._tick(False)
+    first.sessions.start(CPU)
+    slow.visit()
+    time.meanwhile = lambda: None
+    shutil.rmtree(output)
+    first.sessions._tick(False)
+    first.sessions.start(CPU)
+    first.visit()
+    time.meanwhile = lambda: first.sessions._tick(False)
+    stopped = slow.sessions.stop()  # its watcher has seen nothing of all this
+    assert sum(times.requests for times in stopped.recording.requests.values()) == 1
+    assert [worker.pid for worker in stopped.workers] == [1]
