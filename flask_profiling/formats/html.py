@@ -24,7 +24,7 @@ _ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 # name of a page -> the scripts that draw it, in their order
 _SCRIPTS = {
-    "report": ("page.js", "flame.js", "report.js"),
+    "report": ("page.js", "flame.js", "graph.js", "report.js"),
     "difference": ("page.js", "flame.js", "difference.js"),
 }
 

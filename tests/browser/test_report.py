@@ -169,7 +169,7 @@ def test_my_code_only_gives_the_time_of_libraries_to_their_callers(seen: Seen) -
     assert "render" in names
     seen.page.get_by_text("My code only").click()
     assert "render" not in [row[0].split("\n")[0] for row in seen.rows("#functions")]
-    seen.page.get_by_role("button", name="POST /checkout").first.click()
+    seen.page.locator("#routes").get_by_role("button", name="POST /checkout").click()
     seen.click_frame(2, 0.5)
     assert seen.text("#flame-sum") == "120 ms in checkout"
     assert "own 50.0 ms" in seen.text("#said")
@@ -187,6 +187,70 @@ def test_tables_are_sorted_by_their_headings(seen: Seen) -> None:
     assert seen.rows("#functions")[0][3] == "3"
     seen.page.locator("#functions th").nth(3).get_by_role("button").click()
     assert seen.rows("#functions")[-1][3] == "3"
+
+
+def test_the_call_graph_draws_who_calls_whom_and_how_often(seen: Seen) -> None:
+    names = seen.page.locator("#graph-stage .node").evaluate_all(
+        "nodes => nodes.map(node => node.getAttribute('aria-label'))"
+    )
+    assert "price, 3 × · 100 ms, own 100 ms" in names
+    assert "GET /, 160 ms, own 40.0 ms" in names, "a route is requested, not called"
+    titles = seen.page.locator("#graph-stage .edge title").evaluate_all(
+        "titles => titles.map(title => title.textContent)"
+    )
+    assert {"page → price: 2 × · 40.0 ms", "checkout → price: 1 × · 60.0 ms"} <= set(titles)
+    assert len(titles) == 6
+    assert seen.page.locator("#graph-stage .edge rect").first.is_visible()
+
+
+def test_the_call_graph_answers_to_mouse_and_keys(seen: Seen) -> None:
+    seen.page.locator("#graph-stage .node", has_text="checkout").last.click()
+    assert seen.text("#around .self b") == "checkout"
+    assert seen.page.locator("#graph-stage .edge.near").count() == 3
+    seen.page.locator("#graph-stage .node", has_text="render").focus()
+    seen.page.keyboard.press("Enter")
+    assert seen.text("#around .self b") == "render"
+    width = "Number(document.querySelector('#graph-stage svg').getAttribute('width'))"
+    before = seen.page.evaluate(width)
+    seen.page.get_by_role("button", name="Larger").click()
+    assert seen.page.evaluate(width) == pytest.approx(1.25 * before, rel=0.01)
+    seen.page.get_by_role("button", name="Whole graph").click()
+    assert seen.page.evaluate(
+        "(stage => stage.scrollWidth <= stage.clientWidth + 1)(document.getElementById('graph-stage'))"
+    )
+
+
+def test_the_call_graph_follows_the_route_and_is_a_table_too(seen: Seen) -> None:
+    seen.page.locator("#route").select_option(label="GET /")
+    assert seen.page.locator("#graph-stage .node").count() == 3
+    seen.page.get_by_text("The same as a table").click()
+    assert seen.rows("#graph-table") == [["GET /", "page", "2", "120 ms"], ["page", "price", "2", "40.0 ms"]]
+
+
+def test_all_of_the_call_graph_is_within_its_picture(browser: Browser, tmp_path: Path) -> None:
+    far = call("e", 0.02)  # called from the first row and from the fourth: a long edge that bends
+    chain = call("a", 0.01, call("b", 0.01, call("c", 0.01, call("d", 0.01, far))), far)
+    subject = recording({"GET /": profiled([chain, call("other", 0.01, far)])})
+    with report(browser, tmp_path / "report.html", subject) as seen:
+        outside = """() => {
+            const area = (part) => part.getBoundingClientRect();
+            const all = area(document.querySelector("#graph-stage svg"));
+            const parts = [...document.querySelectorAll("#graph-stage .node, #graph-stage .edge path")].map(area);
+            const isOut = (part) => part.left < all.left - 1 || part.right > all.right + 1 || part.bottom > all.bottom + 1;
+            return parts.filter(isOut).length;
+        }"""
+        assert seen.page.evaluate(outside) == 0
+        assert seen.page.locator("#graph-stage .edge").count() == 6
+
+
+def test_a_call_graph_with_circles_is_drawn(browser: Browser, tmp_path: Path) -> None:
+    circle = call("a", 0.01, call("b", 0.01, call("c", 0.01, call("a", 0.01, call("b", 0.01)))), call("a", 0.01))
+    subject = recording({"GET /": profiled([circle])})
+    with report(browser, tmp_path / "report.html", subject) as seen:
+        assert seen.page.locator("#graph-stage .node").count() == 3
+        titles = seen.page.locator("#graph-stage .edge title").evaluate_all("all => all.map(one => one.textContent)")
+        assert sorted(title.partition(":")[0] for title in titles) == ["a → b", "b → c", "c → a"]
+        assert "2 ×" in next(title for title in titles if title.startswith("a → b"))
 
 
 def background(seen: Seen) -> str:

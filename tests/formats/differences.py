@@ -24,7 +24,7 @@ def moved(item: Call, lines: int) -> Call:
     """Return a call with the shop's functions further down in their files."""
     function = item.function
     if function.file.startswith("/srv"):
-        function = replace(function, line=function.line + lines)
+        function = Function(function.file, function.line + lines, function.name)
     return replace(item, function=function, calls=tuple(moved(one, lines) for one in item.calls))
 
 

@@ -83,8 +83,33 @@
       el("b", { text: titleOf(item) }), item.fn >= 0 && F[item.fn].full ? el("small", { text: F[item.fn].full }) : null,
       el("span", { text: told(item) }), item.why >= 0 ? el("small", { text: "≈ " + plain(data.reasons[item.why]) }) : null],
   });
+  // What the call graph draws: exact where the recording has it, else added up from the paths.
+  function contents() {
+    if (data.costs && state.route < 0 && !state.mine) {
+      return { isCounted: true, functions: new Map(data.costs.functions.map(([label, count, self, total]) => [label, { calls: count, self, total }])),
+        edges: data.costs.edges.map(([caller, callee, count, total]) => [caller, callee, { calls: count, total }]) };
+    }
+    const functions = new Map(), edges = new Map(), made = [flame.branch(-1, null)];
+    const add = (map, key, item, isOutermost) => {
+      if (!map.has(key)) map.set(key, { calls: 0, self: 0, total: 0 });
+      const cost = map.get(key);
+      cost.calls += item.calls; cost.self += item.self;
+      if (isOutermost) cost.total += item.total;
+    };
+    unroll(made);
+    for (const item of made.slice(1)) {
+      const { fn: label, above } = item;
+      let seen = false, edgeSeen = false;
+      for (let at = above; at.above; at = at.above) if (at.fn === label) { seen = true; edgeSeen = edgeSeen || at.above.fn === above.fn; }
+      add(functions, label, item, !seen);
+      if (above.above) add(edges, above.fn + " " + label, item, !edgeSeen);
+    }
+    return { isCounted: data.counted && state.thread < 0, functions, edges: [...edges].map(([key, cost]) => [...key.split(" ").map(Number), cost]) };
+  }
+  const graph = callGraph({ contents, chosen: (label) => showAround(label) });
   function rebuild(keepsZoom) {
     flame.show(grow(), keepsZoom && !state.inverted);
+    graph.show();
     showFunctions();
     if (around >= 0) showAround(around);
   }
@@ -127,6 +152,7 @@
   }
   function showAround(label) {
     around = label;
+    graph.mark(label);
     const { callers, callees, mine } = costsOf(label);
     const facts = [["total", time(mine.total)], ["own", time(mine.self)]];
     if (mine.calls && F[label].kind !== ROUTE && (data.costs || (data.counted && state.thread < 0))) {
@@ -224,7 +250,7 @@
   showFacts();
   showRoutes();
   data.sections.forEach(showSection);
-  if (!N) { for (const id of ["flame-card", "around", "functions-card"]) $(id).hidden = true; followScheme(() => {}); return; }
+  if (!N) { for (const id of ["flame-card", "around", "graph-card", "functions-card"]) $(id).hidden = true; followScheme(() => {}); return; }
 
   followScheme(() => {
     palette = colours(["ink", "line", "frame-ink", "library", "route", "route-ink", "match", "light", "saturation"]);
