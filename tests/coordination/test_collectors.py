@@ -1,0 +1,363 @@
+"""Who collects a withdrawn session: claims, dead collectors, orphans, rubbish; and a disk that is full at the end."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_profiling.coordination import Order
+from flask_profiling.coordination.files import FileCoordinator
+from flask_profiling.errors import DiskFull, StorageFailed
+from flask_profiling.model import Part, Recording, Session, SessionOptions, WorkerId
+from flask_profiling.processes import process_started
+from tests.faults import OtherSystem, open_descriptors
+
+ONE = WorkerId("test", 1, process_started(1))
+TWO = WorkerId("test", 2, process_started(1))
+OPTIONS = SessionOptions("cprofile", False, 0, 60.0)
+
+
+def order(session_id: str = "prof-a-0001") -> Order:
+    return Order(Session(session_id, ONE, 100.0, OPTIONS), deadline=1000.0)
+
+
+def ended(session_id: str = "prof-a-0001", *, by: str = "stop") -> Order:
+    return order(session_id).ended(at=105.0, monotonic=945.0, by=by)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def worker(output: Path) -> Iterator[Callable[..., FileCoordinator]]:
+    """Make workers, which end with the test."""
+    made: list[FileCoordinator] = []
+
+    def make(identity: WorkerId = ONE, **instead: Any) -> FileCoordinator:
+        system = OtherSystem(**instead) if instead else os
+        made.append(FileCoordinator(output, system=system, monotonic=lambda: 950.0))
+        made[-1].join(identity)
+        return made[-1]
+
+    yield make
+    for coordinator in made:
+        coordinator.forget()
+
+
+Make = Callable[..., FileCoordinator]
+
+
+def publish(coordinator: FileCoordinator, published: Order) -> None:
+    with coordinator.locked():
+        coordinator.publish(published)
+
+
+def abandoned(make: Make, session_id: str, *, by: str = "stop") -> None:
+    """Leave a session whose collector died before it had collected."""
+    dead = make(WorkerId("test", 3, process_started(1)))
+    publish(dead, order(session_id))
+    assert dead.withdraw(ended(session_id, by=by))
+    dead.forget()
+
+
+def parts_of(output: Path) -> list[str]:
+    return sorted(path.name for path in (output / ".state" / "parts").iterdir())
+
+
+# -- orphans -----------------------------------------------------------------------------------------------------------
+
+
+def test_all_orphans_are_taken_over_by_one_worker(worker: Make, output: Path) -> None:
+    for session_id in ("prof-a-0001", "prof-b-0001", "prof-c-0001"):
+        abandoned(worker, session_id)
+    one, two = worker(ONE), worker(TWO)
+    assert one.orphans() == tuple(ended(f"prof-{letter}-0001") for letter in "abc")
+    assert one.orphans() == ()
+    assert two.orphans() == ()
+    for orphan in map(ended, ("prof-a-0001", "prof-b-0001")):
+        one.finish(orphan)
+    one.release(ended("prof-c-0001"))
+    assert two.orphans() == (ended("prof-c-0001"),)
+    assert parts_of(output) == ["prof-c-0001"]
+
+
+def test_a_damaged_orphan_does_not_keep_the_others(worker: Make, output: Path) -> None:
+    for session_id in ("prof-a-0001", "prof-b-0001", "prof-c-0001"):
+        abandoned(worker, session_id)
+    parts = output / ".state" / "parts"
+    for name in ("order.json", "withdrawn.json"):
+        (parts / "prof-a-0001" / name).write_bytes(b"[" * 1000)
+    collecting = parts / "prof-b-0001" / "collecting"
+    collecting.unlink()
+    collecting.mkdir()
+    (parts / "no session of ours").mkdir()
+    assert worker(ONE).orphans() == (ended("prof-c-0001"),)
+
+
+def test_an_order_without_its_end_is_recovered_with_the_time_of_its_start(worker: Make, output: Path) -> None:
+    abandoned(worker, "prof-a-0001")
+    (output / ".state" / "parts" / "prof-a-0001" / "order.json").unlink()
+    (found,) = worker(ONE).orphans()
+    assert found.session.ended_by == "recovered"
+    assert found.session.ended == 100.0
+    assert found.session.duration == pytest.approx(10.0)
+
+
+def test_an_order_that_lies_about_its_session_is_no_orphan(worker: Make, output: Path) -> None:
+    abandoned(worker, "prof-a-0001")
+    parts = output / ".state" / "parts"
+    (parts / "prof-a-0001").rename(parts / "prof-z-0009")
+    one = worker(ONE)
+    assert one.orphans() == ()
+    assert one.collecting() is None
+
+
+def test_a_recovered_session_is_collected_and_nobody_waits_for_it(worker: Make) -> None:
+    abandoned(worker, "prof-a-0001", by="recovered")
+    one = worker(ONE)
+    assert one.collecting() is None
+    assert one.orphans() == (ended(by="recovered"),)
+
+
+def test_what_cannot_be_listed_is_no_answer(worker: Make, output: Path) -> None:
+    abandoned(worker, "prof-a-0001")
+    one = worker(ONE)
+    (output / ".state" / "parts").rename(output / ".state" / "moved")
+    (output / ".state" / "parts").write_bytes(b"")
+    with pytest.raises(StorageFailed):
+        one.orphans()
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_session_leaves_nothing_and_keeps_no_descriptor(worker: Make, output: Path) -> None:
+    one = worker(ONE)
+    before = open_descriptors()
+    publish(one, order())
+    one.take_part("prof-a-0001")
+    one.deliver(Part(ONE, "prof-a-0001", {}, (Recording("cprofile", None),)))
+    one.withdraw(ended())
+    assert open_descriptors() != before
+    one.finish(ended())
+    assert parts_of(output) == []
+    assert open_descriptors() == before
+    assert one.last() == ended().session
+    assert one.ended("prof-a-0001")
+
+
+def test_what_could_not_be_removed_is_removed_later_and_collected_by_nobody_else(worker: Make, output: Path) -> None:
+    broken = [True]
+
+    def unlink(path: str, *, dir_fd: int | None = None) -> None:
+        if broken[0] and path == "withdrawn.json":
+            raise OSError(errno.EIO, "broken")
+        os.unlink(path, dir_fd=dir_fd)
+
+    one, two = worker(ONE, unlink=unlink), worker(TWO)
+    publish(one, order())
+    one.withdraw(ended())
+    with pytest.raises(StorageFailed):
+        one.finish(ended())
+    assert one.collecting() is None
+    assert one.orphans() == ()
+    assert two.orphans() == ()
+    broken[0] = False
+    assert one.orphans() == ()
+    assert parts_of(output) == []
+
+
+def test_a_full_disk_keeps_no_session_from_ending(worker: Make, output: Path) -> None:
+    full = [False]
+
+    def write(descriptor: int, data: bytes) -> int:
+        if full[0]:
+            raise OSError(errno.ENOSPC, "full")
+        return os.write(descriptor, data)
+
+    one, two = worker(ONE, write=write), worker(TWO)
+    publish(one, order())
+    full[0] = True
+    assert one.withdraw(ended())
+    assert one.running() is None
+    assert two.running() is None
+    assert one.last() == ended().session, "this worker remembers what it could not write"
+    assert two.last() is None
+    assert two.ended("prof-a-0001")
+    full[0] = False
+    one.finish(ended())
+    publish(two, order("prof-b-0001"))
+    two.withdraw(ended("prof-b-0001"))
+    assert one.last() == ended("prof-b-0001").session, "what somebody wrote later is newer"
+
+
+def test_a_withdrawal_that_fails_leaves_the_session_running_and_unclaimed(worker: Make) -> None:
+    def replace_(src: str, dst: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
+        if dst == "withdrawn.json":
+            raise OSError(errno.EIO, "broken")
+        os.replace(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    one, two = worker(ONE, replace=replace_), worker(TWO)
+    publish(one, order())
+    with pytest.raises(StorageFailed):
+        one.withdraw(ended())
+    assert two.running() == order()
+    assert two.withdraw(ended())
+    assert one.orphans() == ()
+    two.finish(ended())
+
+
+def test_another_sessions_order_is_not_withdrawn(worker: Make) -> None:
+    one = worker(ONE)
+    publish(one, order())
+    assert not one.withdraw(ended("prof-b-0001"))
+    assert one.running() == order()
+    assert not one.ended("prof-a-0001")
+
+
+# -- the beginning -----------------------------------------------------------------------------------------------------
+
+
+def test_a_start_sweeps_what_nobody_will_collect_and_keeps_what_somebody_will(worker: Make, output: Path) -> None:
+    abandoned(worker, "prof-a-0001")
+    one = worker(ONE)
+    publish(one, order("prof-b-0001"))
+    one.withdraw(ended("prof-b-0001"))
+    parts = output / ".state" / "parts"
+    for name in ("prof-late-0001", "prof-late-0002"):
+        (parts / name).mkdir(mode=0o700)
+        (parts / name / "1-2-3@test.json").write_bytes(b"{}")
+    publish(worker(TWO), order("prof-c-0001"))
+    assert parts_of(output) == ["prof-a-0001", "prof-b-0001", "prof-c-0001"]
+
+
+def test_what_a_live_worker_collects_is_not_swept(worker: Make, output: Path) -> None:
+    one = worker(ONE)
+    publish(one, order())
+    one.withdraw(ended())
+    (output / ".state" / "parts" / "prof-a-0001" / "withdrawn.json").unlink()
+    publish(worker(TWO), order("prof-b-0001"))
+    assert parts_of(output) == ["prof-a-0001", "prof-b-0001"]
+
+
+@pytest.mark.parametrize("call", ["write", "replace"])
+def test_an_order_that_cannot_be_published_leaves_nothing(worker: Make, output: Path, call: str) -> None:
+    real: Callable[..., Any] = getattr(os, call)
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        if call == "write" or "session.json" in arguments:
+            raise OSError(errno.ENOSPC, "full")
+        return real(*arguments, **named)
+
+    one = worker(ONE, **{call: fail})
+    with pytest.raises(DiskFull):
+        publish(one, order())
+    assert parts_of(output) == []
+    assert one.running() is None
+    publish(worker(TWO), order("prof-b-0001"))
+
+
+def test_the_lock_is_free_after_a_failure_inside(worker: Make) -> None:
+    one, two = worker(ONE), worker(TWO)
+    before = open_descriptors()
+    with suppress(ZeroDivisionError), one.locked():
+        raise ZeroDivisionError
+    assert open_descriptors() == before
+    with two.locked():
+        pass
+
+
+def test_a_lock_that_cannot_be_asked_about_fails_and_leaves_no_descriptor(worker: Make, output: Path) -> None:
+    failing = [False]
+
+    def stat(path: str, **named: Any) -> os.stat_result:
+        if failing[0] and path.endswith("lock"):
+            raise OSError(errno.EIO, "broken")
+        return os.stat(path, **named)
+
+    one = worker(ONE, stat=stat)
+    before = open_descriptors()
+    failing[0] = True
+    with pytest.raises(StorageFailed), one.locked():
+        pass
+    assert open_descriptors() == before
+    failing[0] = False
+    with worker(TWO).locked():
+        pass
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_part_of_another_session_or_a_damaged_one_is_left_out(worker: Make, output: Path) -> None:
+    one, two = worker(ONE), worker(TWO)
+    publish(one, order())
+    one.deliver(Part(ONE, "prof-a-0001", {}, ()))
+    two.deliver(Part(TWO, "prof-a-0001", {}, ()))
+    (parts,) = (output / ".state" / "parts").iterdir()
+    names = sorted(path.name for path in parts.glob("*@test.json"))
+    (parts / names[0]).write_bytes((parts / names[0]).read_bytes().replace(b"prof-a-0001", b"prof-b-0001"))
+    assert [part.worker for part in one.parts("prof-a-0001")] == [TWO]
+    (parts / names[1]).write_bytes(b"{")
+    assert one.parts("prof-a-0001") == ()
+
+
+def test_who_took_part_is_read_from_the_names_alone(worker: Make, output: Path) -> None:
+    one = worker(ONE)
+    publish(one, order())
+    one.take_part("prof-a-0001")
+    (parts,) = (output / ".state" / "parts").iterdir()
+    (parts / "nobody.joined").write_bytes(b"")
+    (parts / "4-5-6@there").write_bytes(b"")
+    (parts / "7-8-9@there.joined").write_bytes(b"\xff")
+    assert set(one.participants("prof-a-0001")) == {ONE, WorkerId("there", 7, 8)}
+
+
+@pytest.mark.parametrize("hint", [b"", b"{", b"[1, 2]", b"null", b'["elsewhere", 1, 0]', b'{"a": 1}'])
+def test_a_hint_that_says_nothing_of_this_server_promises_no_successor(worker: Make, output: Path, hint: bytes) -> None:
+    one = worker(ONE)
+    publish(one, order())
+    one.expect_successor("prof-a-0001")
+    assert one.successor_expected("prof-a-0001")
+    (output / ".state" / "parts" / "prof-a-0001" / "successor").write_bytes(hint)
+    assert not one.successor_expected("prof-a-0001")
+
+
+# -- the order ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_lasts_as_long_as_the_monotonic_clock_says() -> None:
+    published = order()
+    late = published.ended(at=9e9, monotonic=945.0, by="deadline").session
+    assert (late.ended, late.duration, late.ended_by) == (9e9, 5.0, "deadline")
+    assert published.ended(at=0.0, monotonic=10.0, by="stop").session.duration == 0.0
+    assert Order.from_json(published.to_json()) == published
+    assert replace(published, deadline=1.0) != published
+
+
+def test_an_unchanged_order_is_read_once(worker: Make) -> None:
+    reads: list[int] = []
+
+    def read(descriptor: int, length: int) -> bytes:
+        reads.append(length)
+        return os.read(descriptor, length)
+
+    one, two = worker(ONE), worker(TWO, read=read)
+    publish(one, order())
+    assert two.running() == order()
+    so_far = len(reads)
+    assert so_far > 0
+    assert two.running() == order()
+    assert len(reads) == so_far
+    one.withdraw(ended())
+    publish(one, order("prof-b-0001"))
+    assert two.running() == order("prof-b-0001")
