@@ -11,6 +11,41 @@ from flask import Flask, Response
 
 from flask_profiling import Profiling
 
+# the application's paths below each route -> calls per round
+TRUE_PATHS = {
+    "GET /cheap [cheap_view]": {
+        ("cheap_view",): 1,
+        ("cheap_view", "cheap"): 1,
+        ("cheap_view", "cheap", "shared"): 1,
+        ("cheap_view", "cheap", "shared", "leaf"): 1,
+    },
+    "GET /dear [dear_view]": {
+        ("dear_view",): 1,
+        ("dear_view", "dear"): 1,
+        ("dear_view", "dear", "shared"): 1,
+        ("dear_view", "dear", "shared", "leaf"): 10,
+        **{("dear_view", *["recurse"] * depth): 1 for depth in range(1, 7)},
+    },
+    "GET /stream [stream_view]": {("stream_view",): 1, ("chunks",): 4, ("chunks", "leaf"): 3},
+    "GET /error [error_view]": {("error_view",): 1},
+    "GET /items/<int:number> [item_view]": {("item_view",): 1},
+    "GET /both [both_view]": {
+        ("both_view",): 1,
+        ("both_view", "quick"): 1,
+        ("both_view", "quick", "prepare"): 1,
+        ("both_view", "quick", "prepare", "pause"): 1,
+        ("both_view", "slow"): 1,
+        ("both_view", "slow", "prepare"): 1,
+        ("both_view", "slow", "prepare", "pause"): 1,
+    },
+    "GET /async [async_view]": {
+        ("async_view",): 1,
+        ("async_view", "dear"): 1,
+        ("async_view", "dear", "shared"): 1,
+        ("async_view", "dear", "shared", "leaf"): 10,
+    },
+}
+
 KEPT: list[Kept] = []
 BLOCKS: list[bytearray] = []
 WAITING: list[bool] = []
@@ -40,6 +75,22 @@ def dear() -> int:
     return shared(10)
 
 
+def pause(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def prepare(seconds: float) -> None:
+    pause(seconds)
+
+
+def quick() -> None:
+    prepare(0.002)
+
+
+def slow() -> None:
+    prepare(0.04)
+
+
 def recurse(depth: int) -> int:
     return 1 if depth == 0 else 1 + recurse(depth - 1)
 
@@ -61,6 +112,12 @@ def create_app() -> Flask:  # noqa: C901  # many small views
     @app.get("/dear")
     def dear_view() -> str:
         return str(dear() + recurse(5))
+
+    @app.get("/both")
+    def both_view() -> str:
+        quick()
+        slow()
+        return "both"
 
     @app.get("/stream")
     def stream_view() -> Response:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import pstats
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from flask_profiling.model import ApplicationTree, SessionRecording
 from tests.components import requires
+from tests.integration.known_app import TRUE_PATHS
+from tests.integration.paths import application_paths, chrome_paths
 from tests.integration.servers import NEEDS, Answer, Server, serve
 
 ROUNDS = 15
-PATHS = ["/cheap", "/dear", "/stream", "/items/7", "/error"] * ROUNDS
+PATHS = ["/cheap", "/dear", "/stream", "/items/7", "/error", "/both"] * ROUNDS
 # An event loop belongs to a thread, which greenlets share: asgiref refuses some requests under gevent, without us too.
 ASYNC_PATHS = ["/async"] * ROUNDS
 
@@ -28,6 +32,11 @@ TRUE_EDGES = {
     ("dear_view", "recurse"): 1,
     ("recurse", "recurse"): 5,
     ("chunks", "leaf"): 3,
+    ("both_view", "quick"): 1,
+    ("both_view", "slow"): 1,
+    ("quick", "prepare"): 1,
+    ("slow", "prepare"): 1,
+    ("prepare", "pause"): 2,
 }
 CALLS = {
     "cheap_view": 1,
@@ -42,7 +51,15 @@ CALLS = {
     "recurse": 6,
     "leaf": 1 + 20 + 3,
     "chunks": 4,
+    "both_view": 1,
+    "quick": 1,
+    "slow": 1,
+    "prepare": 2,
+    "pause": 2,
 }
+
+
+paths_beside = pytest.mark.skipif(sys.version_info < (3, 12), reason="application paths need sys.monitoring")
 
 
 @pytest.fixture(
@@ -113,6 +130,7 @@ def test_requests_are_counted_per_route(profiled: tuple[Server, Answer]) -> None
         "GET /items/<int:number> [item_view]": ROUNDS,
         "GET /async [async_view]": ROUNDS,
         "GET /error [error_view]": ROUNDS,
+        "GET /both [both_view]": ROUNDS,
     }
     errors = {route: times["errors"] for route, times in recording["requests"].items() if times["errors"]}
     assert errors == {"GET /error [error_view]": ROUNDS}
@@ -124,6 +142,43 @@ def test_the_chrome_profile_has_the_routes_as_first_level(profiled: tuple[Server
     nodes = {node["id"]: node for node in profile["nodes"]}
     first_level = {nodes[child]["callFrame"]["functionName"] for child in profile["nodes"][0]["children"]}
     assert "GET /items/<int:number> [item_view]" in first_level
+
+
+@paths_beside
+def test_the_chrome_profile_has_every_path_of_the_application_and_no_false_one(
+    profiled: tuple[Server, Answer],
+) -> None:
+    server, answer = profiled
+    profile = json.loads(server.artifact(answer, ".cpuprofile").read_bytes())
+    times, remarks = chrome_paths(profile, "known_app.py")
+    truth = {(route, *path) for route, paths in TRUE_PATHS.items() for path in paths}
+    assert {path for path in times if len(path) > 1 and "/pid" not in path[0]} == truth
+    # gevent's sleep is library code: how much of what both ways share is below it, and how much beside, is a guess
+    assert {path[-1] for path in remarks} <= {"pause"}
+
+
+@paths_beside
+def test_the_paths_of_the_application_are_counted(profiled: tuple[Server, Answer]) -> None:
+    server, answer = profiled
+    recording = SessionRecording.from_json(json.loads(server.artifact(answer, ".json").read_bytes()))
+    found = recording.recording("apptree")
+    assert found is not None
+    assert isinstance(found.data, ApplicationTree)
+    tree = found.data.tree
+    counted = application_paths(tree, lambda label: tree.functions[label].file.endswith("known_app.py"))
+    assert {route: dict(paths) for route, paths in counted.items() if "/pid" not in route} == {
+        route: {path: calls * ROUNDS for path, calls in paths.items()} for route, paths in TRUE_PATHS.items()
+    }
+
+
+@paths_beside
+def test_time_is_where_it_was_spent_and_not_where_edges_allow_it(profiled: tuple[Server, Answer]) -> None:
+    server, answer = profiled
+    times, _ = chrome_paths(json.loads(server.artifact(answer, ".cpuprofile").read_bytes()), "known_app.py")
+    route = "GET /both [both_view]"
+    # slept for 2 and for 40 ms; a tree of edges alone would give each way a half
+    quick, slow = (times[route, "both_view", name, "prepare", "pause"] for name in ("quick", "slow"))
+    assert slow > 3 * quick > 0
 
 
 def test_every_worker_delivered(profiled: tuple[Server, Answer]) -> None:
