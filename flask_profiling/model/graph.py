@@ -3,19 +3,22 @@ file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from math import isfinite
+from typing import ClassVar, NamedTuple, TypeVar
 
 from . import _json
 
+_Key = TypeVar("_Key")
 
-@dataclass(frozen=True, slots=True, order=True)
-class Function:
+
+class Function(NamedTuple):
     """One function of the profiled program.
 
     ``file`` is the code object's file name (``"~"`` for C functions, as in :mod:`pstats`), ``line`` the 1-based line
-    of its definition (0 for C functions), ``name`` the plain name (``co_name``).
+    of its definition (0 for C functions), ``name`` the plain name (``co_name``). A tuple, because graphs look functions
+    up by the million, and C hashes and compares those.
     """
 
     file: str
@@ -24,7 +27,7 @@ class Function:
 
     def to_json(self) -> list[object]:
         """Return ``[file, line, name]``."""
-        return [self.file, self.line, self.name]
+        return list(self)
 
     @classmethod
     def from_json(cls, value: object) -> Function:
@@ -33,8 +36,7 @@ class Function:
         return cls(_json.text(file), _json.integer(line), _json.text(name))
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What calls cost: ``calls`` in all, ``primitive_calls`` without recursion, ``self_time`` and ``total_time`` in
     seconds.
 
@@ -46,23 +48,27 @@ class Cost:
     self_time: float
     total_time: float
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.calls + other.calls,
-            self.primitive_calls + other.primitive_calls,
-            self.self_time + other.self_time,
-            self.total_time + other.total_time,
-        )
+    def __add__(self, other: Cost) -> Cost:  # type: ignore[override]  # costs add up, they are not strung together
+        calls, primitive, self_time, total_time = other
+        return Cost(self[0] + calls, self[1] + primitive, self[2] + self_time, self[3] + total_time)
 
     def to_json(self) -> list[object]:
         """Return ``[calls, primitive_calls, self_time, total_time]``."""
-        return [self.calls, self.primitive_calls, self.self_time, self.total_time]
+        return list(self)
 
     @classmethod
     def from_json(cls, value: object) -> Cost:
         """Read what :meth:`to_json` wrote; raises DamagedData."""
-        calls, primitive, self_time, total_time = _json.row(value, 4)
-        return cls(_json.count(calls), _json.count(primitive), _json.real(self_time), _json.real(total_time))
+        return _cost(_json.row(value, 4))
+
+
+def _cost(cells: Sequence[object]) -> Cost:
+    calls, primitive, self_time, total_time = cells
+    if type(calls) is type(primitive) is int and type(self_time) is type(total_time) is float:  # all but always
+        sound = calls >= 0 <= primitive and isfinite(self_time) and isfinite(total_time)
+        if sound:
+            return Cost(calls, primitive, self_time, total_time)
+    return Cost(_json.count(calls), _json.count(primitive), _json.real(self_time), _json.real(total_time))
 
 
 NO_COST = Cost(0, 0, 0.0, 0.0)
@@ -82,23 +88,15 @@ class CallGraph:
     @classmethod
     def merge(cls, graphs: Iterable[CallGraph]) -> CallGraph:
         """Add up any number of graphs."""
-        functions: dict[Function, Cost] = {}
-        edges: dict[tuple[Function, Function], Cost] = {}
-        for graph in graphs:
-            for function, cost in graph.functions.items():
-                known = functions.get(function)
-                functions[function] = cost if known is None else known + cost
-            for edge, cost in graph.edges.items():
-                known = edges.get(edge)
-                edges[edge] = cost if known is None else known + cost
-        return cls(functions, edges)
+        several = list(graphs)
+        return cls(_added([graph.functions for graph in several]), _added([graph.edges for graph in several]))
 
     def to_json(self) -> dict[str, object]:
         """Return ``{"functions": [[file, line, name, *cost]], "edges": [[caller, callee, *cost]]}``, edges by index."""
         places = {function: place for place, function in enumerate(self.functions)}
         return {
-            "functions": [function.to_json() + cost.to_json() for function, cost in self.functions.items()],
-            "edges": [[places[a], places[b], *cost.to_json()] for (a, b), cost in self.edges.items()],
+            "functions": [[*function, *cost] for function, cost in self.functions.items()],
+            "edges": [[places[a], places[b], *cost] for (a, b), cost in self.edges.items()],
         }
 
     @classmethod
@@ -108,16 +106,32 @@ class CallGraph:
         known: list[Function] = []
         functions: dict[Function, Cost] = {}
         for item in _json.sequence(document.get("functions")):
-            cells = list(_json.row(item, 7))
-            function = Function.from_json(cells[:3])
+            file, line, name, *cost = _json.row(item, 7)
+            function = Function(_json.text(file), _json.integer(line), _json.text(name))
             known.append(function)
-            functions[function] = Cost.from_json(cells[3:])
+            functions[function] = _cost(cost)
         edges: dict[tuple[Function, Function], Cost] = {}
         for item in _json.sequence(document.get("edges")):
-            cells = list(_json.row(item, 6))
-            caller, callee = (known[_json.index(cell, len(known))] for cell in cells[:2])
-            edges[caller, callee] = Cost.from_json(cells[2:])
+            caller, callee, *cost = _json.row(item, 6)
+            edge = known[_json.index(caller, len(known))], known[_json.index(callee, len(known))]
+            edges[edge] = _cost(cost)
         return cls(functions, edges)
+
+
+def _added(several: Sequence[Mapping[_Key, Cost]]) -> dict[_Key, Cost]:
+    """Add up costs by key. Written out, for this runs once for each edge of each worker."""
+    if not several:
+        return {}
+    sums = dict(several[0])
+    for costs in several[1:]:
+        for key, cost in costs.items():
+            known = sums.get(key)
+            if known is None:
+                sums[key] = cost
+            else:
+                calls, primitive, self_time, total_time = cost
+                sums[key] = Cost(known[0] + calls, known[1] + primitive, known[2] + self_time, known[3] + total_time)
+    return sums
 
 
 @dataclass(frozen=True, slots=True)

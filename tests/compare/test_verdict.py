@@ -160,7 +160,7 @@ def test_a_call_tree_is_compared_too() -> None:
 
 def test_a_checkout_elsewhere_with_more_files_is_the_same_code() -> None:
     def moved(function: Function) -> Function:
-        return replace(function, file=function.file.replace("/srv/app", "/home/ci/work"))
+        return function._replace(file=function.file.replace("/srv/app", "/home/ci/work"))
 
     label = "GET / [pages.products]"
     extra = Function("/home/ci/work/tools/extra.py", 1, "noop")
@@ -173,7 +173,7 @@ def test_a_checkout_elsewhere_with_more_files_is_the_same_code() -> None:
 
 def test_a_moved_line_is_no_change() -> None:
     label = "GET / [pages.products]"
-    later = replace(MODEL, line=99)
+    later = MODEL._replace(line=99)
     new = {label: {(None, VIEW): 10, (VIEW, later): 240, (VIEW, QUERY): 10}}
     assert compare([summarise(recording(page(24)))], summarise(recording(new)), RULES).changes == ()
 
