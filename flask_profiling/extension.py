@@ -32,6 +32,7 @@ from .model import Session, SessionOptions, WorkerId
 from .processes import process_started
 from .sessions import ManyHosts, Sessions, Started, Stopped, World
 from .store import Store
+from .viewcode import view_code
 
 if TYPE_CHECKING:
     from .inspector import Inspector
@@ -211,7 +212,7 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
         worker=_worker,
         new_id=_new_id,
         environment=_environment,
-        engine_options=partial(_engine_options, config),
+        engine_options=partial(_engine_options, app, config),
         devtools_url=lambda: None if inspector is None else inspector.url,
         on_started=partial(_announce_start, app),
         on_stopped=partial(_announce_stop, app, config.output_dir),
@@ -262,7 +263,7 @@ def _inspector(app: Flask, config: Config, sessions: Sessions, store: Store) -> 
 
     def heap_engine(spool: Path) -> Engine:
         options = SessionOptions("off", heap=True, allocations=0, seconds=config.max_duration)
-        return create("heap", _engine_options(config, Session("devtools", _worker(), 0.0, options), spool))
+        return create("heap", _engine_options(app, config, Session("devtools", _worker(), 0.0, options), spool))
 
     return build(
         config,
@@ -340,7 +341,7 @@ def _new_id() -> str:
     return f"prof-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
 
 
-def _engine_options(config: Config, session: Session, spool: Path) -> EngineOptions:
+def _engine_options(app: Flask, config: Config, session: Session, spool: Path) -> EngineOptions:
     return EngineOptions(
         session.id,
         spool,
@@ -349,6 +350,7 @@ def _engine_options(config: Config, session: Session, spool: Path) -> EngineOpti
         app_paths=config.app_paths,
         scope=config.scope,
         write_heap=FORMATS["heapsnapshot"].heap_writer(),
+        views=lambda: view_code(app.view_functions, app.url_map.iter_rules()),
     )
 
 

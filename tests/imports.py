@@ -32,6 +32,7 @@ ROWS: dict[str, int] = {
     "coordination": 2,
     "gates": 2,
     "telemetry": 2,
+    "viewcode": 2,
     "compare": 2,
     "heapfile": 2,
     "loadtest": 2,

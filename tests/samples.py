@@ -66,6 +66,7 @@ ODD_SAMPLES: dict[str, Callable[[], Data]] = {
         0,
         False,
         {(): Amount(10**30, 0, -1, 1), (Frame("\udcff<x>", -5, '"'),) * 3000: Amount(0, 10**30, 10**30, -(10**30))},
+        routes={(): "/\udcff</script>"},
     ),
     "growth": lambda: Growth({"</script>\udcff": (10**30, 0), "": (0, 0)}, (0, 10**30), 10**30),
     "heapsummary": lambda: HeapSummary(0, 10**30, False, {"</script>\udcff": (10**30, 0), "": (0, 0)}),

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from ..model import CallTree, Recording
@@ -23,7 +24,8 @@ class EngineOptions:
     ``spool`` is a private directory on the output file system for files too large to carry
     (``<engine>-<pid>.<suffix>``, written under a temporary name and renamed); ``app_paths`` are the directories that
     count as application code (empty: everything outside the standard library and site-packages); ``write_heap``
-    writes a walked heap to a binary file (the format is handed in, so that no engine imports one).
+    writes a walked heap to a binary file (the format is handed in, so that no engine imports one); ``views`` gives the
+    code that each route's view functions run.
     """
 
     session_id: str
@@ -33,6 +35,7 @@ class EngineOptions:
     app_paths: tuple[str, ...] = ()
     scope: str = "app"
     write_heap: Callable[[Iterable[object], BinaryIO], None] | None = None
+    views: Callable[[], Mapping[str, Iterable[CodeType]]] = dict
 
 
 class Engine(Protocol):

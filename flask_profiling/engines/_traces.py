@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 
-from ..model.memory import Allocations, Amount, Frame
+from ..model.memory import Allocations, Amount, Frame, Stack
 
 # newest frame first
 RawStack = tuple[tuple[str, int], ...]
@@ -89,8 +89,13 @@ def from_rows(rows: Sequence[Sequence[int]], files: Sequence[str]) -> Sums:
     return {tuple(zip((files[index] for index in row[2::2]), row[3::2], strict=True)): (row[0], row[1]) for row in rows}
 
 
-def compared(before: Sums, after: Sums, *, frames: int, from_nothing: bool) -> Allocations:
-    """Return the sites with their growth, the smallest added up, the others with the names of their functions."""
+def compared(
+    before: Sums, after: Sums, *, frames: int, from_nothing: bool, views: Mapping[str, Iterable[CodeType]]
+) -> Allocations:
+    """Return the sites with their growth, the smallest added up, the others with the names of their functions.
+
+    A stack belongs to the route of the outermost of the ``views`` (code by route) that runs in it.
+    """
     amounts: dict[RawStack, Amount] = {}
     for stack in {**after, **before}:
         (old, olds), (new, news) = before.get(stack, (0, 0)), after.get(stack, (0, 0))
@@ -98,11 +103,30 @@ def compared(before: Sums, after: Sums, *, frames: int, from_nothing: bool) -> A
     nameless = {tuple(Frame(*line, "") for line in reversed(stack)): amount for stack, amount in amounts.items()}
     largest = Allocations(frames, from_nothing, nameless).bounded()
     names = function_names(frame[:2] for stack in largest.sites for frame in stack)
-    sites = {
-        tuple(Frame(file, line, names.get((file, line), "")) for file, line, _ in stack): amount
-        for stack, amount in largest.sites.items()
-    }
-    return Allocations(frames, from_nothing, sites, largest.rest, largest.rest_sites)
+    lines = lines_of(views)
+    sites: dict[Stack, Amount] = {}
+    routes: dict[Stack, str] = {}
+    for site, amount in largest.sites.items():
+        named = tuple(Frame(file, line, names.get((file, line), "")) for file, line, _ in site)
+        sites[named] = amount
+        route = next((lines[frame[:2]] for frame in named if frame[:2] in lines), None)
+        if route is not None:
+            routes[named] = route
+    return Allocations(frames, from_nothing, sites, largest.rest, largest.rest_sites, routes)
+
+
+def lines_of(views: Mapping[str, Iterable[CodeType]]) -> Mapping[tuple[str, int], str]:
+    """Return the route of each line of the views and of the functions inside them.
+
+    The first line of a longer view is left out: it runs when the function is made. So is what several routes share.
+    """
+    found: dict[tuple[str, int], set[str]] = {}
+    for route, codes in views.items():
+        for view in codes:
+            lines = {line for code in _with_inner([view]) for _, _, line in code.co_lines() if line}
+            for line in lines - {view.co_firstlineno} or lines:
+                found.setdefault((view.co_filename, line), set()).add(route)
+    return {line: route for line, (route, *others) in found.items() if not others}
 
 
 def function_names(lines: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int], str]:
@@ -115,7 +139,7 @@ def function_names(lines: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int],
     # many pieces of code share a name like <string>
     files = {file for file, _ in wanted if not file.startswith("<") or file.startswith("<frozen ")}
     names: dict[tuple[str, int], str] = {}
-    for code in sorted(_codes(files), key=lambda code: code.co_firstlineno):
+    for code in sorted(_alive(files), key=lambda code: code.co_firstlineno):
         for line in {line for _, _, line in code.co_lines() if line}:
             place = (code.co_filename, line)
             if place in wanted and (line != code.co_firstlineno or place not in names):
@@ -123,17 +147,24 @@ def function_names(lines: Iterable[tuple[str, int]]) -> Mapping[tuple[str, int],
     return names
 
 
-def _codes(files: set[str]) -> list[CodeType]:
+def _alive(files: set[str]) -> list[CodeType]:
+    """Return the code in these files of all functions, and of what is running."""
     waiting = [value.__code__ for value in gc.get_objects() if type(value) is FunctionType]
     for frame in sys._current_frames().values():
         step: FrameType | None = frame
         while step is not None:
             waiting.append(step.f_code)
             step = step.f_back
+    return _with_inner(code for code in waiting if code.co_filename in files)
+
+
+def _with_inner(codes: Iterable[CodeType]) -> list[CodeType]:
+    """Return these pieces of code and those inside them, each once."""
+    waiting = list(codes)
     found: dict[int, CodeType] = {}
     while waiting:
         code = waiting.pop()
-        if id(code) not in found and code.co_filename in files:
+        if id(code) not in found:
             found[id(code)] = code
             waiting.extend([value for value in code.co_consts if type(value) is CodeType])
     return list(found.values())

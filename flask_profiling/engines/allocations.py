@@ -6,8 +6,8 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Iterable, Mapping
+from types import CodeType, ModuleType
 from typing import IO
 
 from ..errors import Unavailable
@@ -22,9 +22,9 @@ try:
 except ImportError:  # not CPython
     _traces: ModuleType | None = None  # type: ignore[no-redef]
 
-_NOT_BY_ROUTE = (
-    "Allocations are told by call stack, not by route: {frames} frame{s} of each stack were kept; with more frames a "
-    "stack reaches the view function."
+_BY_STACK = (
+    "Allocations are told by call stack: a route's are those with its view function in the stack, of which {frames} "
+    "frame{s} were kept; with more frames more stacks reach it."
 )
 _FROM_NOTHING = "Sizes are what was allocated during the session and was still alive at its end."
 _HOSTS = (
@@ -62,6 +62,8 @@ class AllocationsEngine:
         self._shortage = shortage
         self._ours = False
         self._frames = options.allocation_frames
+        self._views_of = options.views
+        self._views: Mapping[str, Iterable[CodeType]] = {}
         self._baseline: IO[bytes] | None = None
         self._unknown_before = ""
         self._notes: list[str] = []
@@ -113,13 +115,14 @@ class AllocationsEngine:
         if self._ours and limit != max(1, self._frames):
             self._ours, self._frames = False, limit
             self._notes.append(_TAKEN_OVER)
+        self._views = self._views_of()
         found = self._worked(self._sites)
         assert isinstance(found, dict)
         if found["own"] > _OWN_IS_NOTED:
             self._notes.append(_OWN.format(size=found["own"] / 1000))
         if self._baseline is None:
             self._notes.append(_FROM_NOTHING)
-        return Allocations.from_json(found["data"]), _NOT_BY_ROUTE.format(**_amount(self._frames))
+        return Allocations.from_json(found["data"]), _BY_STACK.format(**_amount(self._frames))
 
     def _recording(self, data: Allocations | None, note: str) -> Recording:
         return Recording("allocations", data, (*self._notes, note))
@@ -152,7 +155,13 @@ class AllocationsEngine:
     def _sites(self, stop: bool) -> dict[str, object]:
         """Return the sites and the bytes that are our own, as JSON values."""
         after, own = _traces.taken(stop=stop)
-        data = _traces.compared(self._before(), after, frames=self._frames, from_nothing=self._baseline is None)
+        data = _traces.compared(
+            self._before(),
+            after,
+            frames=self._frames,
+            from_nothing=self._baseline is None,
+            views=self._views,
+        )
         return {"data": data.to_json(), "own": own}
 
     def _before(self) -> _traces.Sums:

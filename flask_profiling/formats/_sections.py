@@ -43,15 +43,19 @@ def _allocations(data: object) -> Section:
         raise TypeError(f"allocations were expected, not {type(data).__name__}")
     total = data.total
     since = "allocated during the session and alive at its end" if data.from_nothing else "alive at the end"
-    rows = [
-        [f"{frame.name or '(module)'}  {frame.file}:{frame.line}", amount.size_growth, amount.size, amount.count]
-        for frame, amount in list(data.by_line().items())[:_MOST_ROWS]
+    lines = [
+        (f"{frame.name or '(module)'}  {frame.file}:{frame.line}", route or "(no route told)", amount)
+        for route in {"": None, **data.by_route()}
+        for frame, amount in data.of_route(route).by_line().items()
     ]
+    lines.sort(key=lambda line: (-line[2].size_growth, line[:2]))
     return {
         "title": "Allocation sites",
         "text": f"{total.size / 1e6:,.1f} MB in {total.count:,} blocks, {since}",
-        "columns": [["Line", "t"], ["Growth (bytes)", "n"], ["Bytes", "n"], ["Blocks", "n"]],
-        "rows": rows,
+        "columns": [["Line", "t"], ["Route", "t"], ["Growth (bytes)", "n"], ["Bytes", "n"], ["Blocks", "n"]],
+        "rows": [
+            [line, route, amount.size_growth, amount.size, amount.count] for line, route, amount in lines[:_MOST_ROWS]
+        ],
     }
 
 

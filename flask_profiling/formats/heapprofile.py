@@ -17,6 +17,7 @@ from . import _chrome
 from ._collected import notes
 
 _PIECES_PER_WRITE = 5000
+_UNTOLD = "(no route told)"
 _NOWHERE = '{"functionName":%s,"scriptId":"0","url":"","lineNumber":-1,"columnNumber":-1}'
 
 
@@ -24,7 +25,8 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
     """Write the sites of a recording as ``{"head": node, "samples": […], "notes": […]}`` in ASCII.
 
     A node is ``{callFrame, selfSize, id, children}``, its line 0-based; a sample is one site: ``{size, nodeId,
-    ordinal}``. Raises Unavailable where no allocations were recorded.
+    ordinal}``. Where stacks are known to belong to routes, the first level are these. Raises Unavailable where no
+    allocations were recorded.
     """
     found = recording.recording(Allocations.kind)
     if found is None or not isinstance(found.data, Allocations):
@@ -51,14 +53,18 @@ class _Tree:
         self._call_frames: dict[Frame, str] = {}
         self._scripts: dict[str, int] = {}
         for stack, amount in allocations.sites.items():
-            node = 0
+            node = self._top(allocations.routes.get(stack, _UNTOLD)) if allocations.routes else 0
             for frame in stack:
                 node = self._children[node].get(frame) or self._add(node, frame)
             self._sizes[node] += max(0, amount.size_growth)
         if allocations.rest_sites:
-            title = f"({allocations.rest_sites} smaller sites)"
-            node = self._add(0, Frame(title, 0, ""), _NOWHERE % json.dumps(title))
-            self._sizes[node] = max(0, allocations.rest.size_growth)
+            node = self._top(f"({allocations.rest_sites} smaller sites)")
+            self._sizes[node] += max(0, allocations.rest.size_growth)
+
+    def _top(self, title: str) -> int:
+        """Return the node below the root that stands for no function: a route, or what is left over."""
+        frame = Frame("", 0, title)
+        return self._children[0].get(frame) or self._add(0, frame, _NOWHERE % json.dumps(title))
 
     def _add(self, parent: int, frame: Frame, call_frame: str = "") -> int:
         node = len(self._frames)

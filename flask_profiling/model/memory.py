@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from . import _json
@@ -64,7 +64,8 @@ class Allocations:
 
     ``frames`` is how many frames of a stack were kept; ``from_nothing`` is true when nothing was traced before the
     session, so that sizes and growth are the same: what was allocated during the session and was still alive at stop.
-    ``rest`` are the ``rest_sites`` smallest sites together.
+    ``rest`` are the ``rest_sites`` smallest sites together. ``routes`` says which route a stack belongs to, where its
+    frames tell: ``rule [endpoint]``, without a method.
     """
 
     kind: ClassVar[str] = "allocations"
@@ -74,6 +75,7 @@ class Allocations:
     sites: Mapping[Stack, Amount]
     rest: Amount = NOTHING
     rest_sites: int = 0
+    routes: Mapping[Stack, str] = field(default_factory=dict)
 
     @property
     def total(self) -> Amount:
@@ -89,6 +91,19 @@ class Allocations:
                 lines[stack[-1]] = lines.get(stack[-1], NOTHING) + amount
         return dict(sorted(lines.items(), key=lambda item: (-item[1].size_growth, item[0])))
 
+    def by_route(self) -> dict[str, Amount]:
+        """Return what each route's stacks hold, the route that grew most first; what no frame tells the route of is not
+        among it."""
+        routes: dict[str, Amount] = {}
+        for stack, route in self.routes.items():
+            routes[route] = routes.get(route, NOTHING) + self.sites[stack]
+        return dict(sorted(routes.items(), key=lambda item: (-item[1].size_growth, item[0])))
+
+    def of_route(self, route: str) -> Allocations:
+        """Return the sites of one route alone; of what belongs to none for an empty name, without the rest."""
+        sites = {stack: amount for stack, amount in self.sites.items() if self.routes.get(stack, "") == route}
+        return Allocations(self.frames, self.from_nothing, sites)
+
     def bounded(self, most: int = MOST_SITES) -> Allocations:
         """Keep the ``most`` largest sites (by size or by growth, whichever is more) and add up the others."""
         if len(self.sites) <= most:
@@ -96,7 +111,9 @@ class Allocations:
         rows = sorted(self.sites.items(), key=lambda item: (-weight(item[1]), item[0]))
         rest = sum((amount for _, amount in rows[most:]), self.rest)
         others = self.rest_sites + len(rows) - most
-        return Allocations(self.frames, self.from_nothing, dict(rows[:most]), rest, others)
+        sites = dict(rows[:most])
+        routes = {stack: route for stack, route in self.routes.items() if stack in sites}
+        return Allocations(self.frames, self.from_nothing, sites, rest, others, routes)
 
     def merged_with(self, other: Allocations) -> Allocations:
         """Add up the recordings of two workers, stack by stack."""
@@ -109,15 +126,21 @@ class Allocations:
             sites,
             self.rest + other.rest,
             self.rest_sites + other.rest_sites,
+            {**other.routes, **self.routes},
         ).bounded()
 
     def to_json(self) -> dict[str, object]:
         """Return ``{"frames", "fromNothing", "places": [[file, line, name]], "sites": [[stack, amount]], "rest",
-        "restSites"}``, the stacks as indexes into the places."""
+        "restSites", "routes": [[route, sites]]}``, the stacks as indexes into the places, a route's sites as indexes
+        into the sites."""
         places: dict[Frame, int] = {}
         for stack in self.sites:
             for frame in stack:
                 places.setdefault(frame, len(places))
+        routes: dict[str, list[int]] = {}
+        for index, stack in enumerate(self.sites):
+            if stack in self.routes:
+                routes.setdefault(self.routes[stack], []).append(index)
         return {
             "frames": self.frames,
             "fromNothing": self.from_nothing,
@@ -125,6 +148,7 @@ class Allocations:
             "sites": [[[places[frame] for frame in stack], amount.to_json()] for stack, amount in self.sites.items()],
             "rest": self.rest.to_json(),
             "restSites": self.rest_sites,
+            "routes": [[route, indexes] for route, indexes in routes.items()],
         }
 
     @classmethod
@@ -133,16 +157,24 @@ class Allocations:
         document = _json.mapping(value)
         places = [_frame(item) for item in _json.sequence(document.get("places"))]
         sites: dict[Stack, Amount] = {}
+        stacks: list[Stack] = []
         for item in _json.sequence(document.get("sites")):
             indexes, amount = _json.row(item, 2)
             stack = tuple(places[_json.index(index, len(places))] for index in _json.sequence(indexes))
             sites[stack] = sites.get(stack, NOTHING) + Amount.from_json(amount)
+            stacks.append(stack)
+        routes: dict[Stack, str] = {}
+        for item in _json.sequence(document.get("routes", [])):  # older recordings have none
+            route, indexes = _json.row(item, 2)
+            for index in _json.sequence(indexes):
+                routes[stacks[_json.index(index, len(stacks))]] = _json.text(route)
         return cls(
             _json.count(document.get("frames")),
             _json.flag(document.get("fromNothing")),
             sites,
             Amount.from_json(document.get("rest")),
             _json.count(document.get("restSites")),
+            routes,
         )
 
 

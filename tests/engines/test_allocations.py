@@ -10,6 +10,7 @@ import textwrap
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -39,8 +40,9 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     """Make an engine that counts in a child, and one that counts here."""
     options = {} if request.param == "forked" else {"fork": None}
 
-    def made(frames: int = 5) -> AllocationsEngine:
-        return AllocationsEngine(EngineOptions("prof-test", tmp_path, allocation_frames=frames), **options)
+    def made(frames: int = 5, **views: tuple[CodeType, ...]) -> AllocationsEngine:
+        told = EngineOptions("prof-test", tmp_path, allocation_frames=frames, views=lambda: views)
+        return AllocationsEngine(told, **options)
 
     return made
 
@@ -89,6 +91,70 @@ def test_a_stack_leads_from_the_caller_to_the_line(make: Make) -> None:
     stack = next(stack for stack in found.sites if stack[-1].line == LEAKING_LINE)
     assert [frame.name for frame in stack] == ["test_a_stack_leads_from_the_caller_to_the_line", "outer", "leak"]
     assert found.frames == 3
+
+
+def test_a_stack_belongs_to_the_route_whose_view_runs_in_it(make: Make) -> None:
+    engine = make(5, outer=(outer.__code__,))
+    engine.start()
+    outer(20)
+    leak(10)
+    found = data(engine.stop())
+    assert set(found.by_route()) == {"outer"}
+    assert 20 * BLOCK <= found.by_route()["outer"].size_growth <= 21 * BLOCK
+    _, untold = here(found.of_route(""))
+    assert 10 * BLOCK <= untold.size_growth <= 11 * BLOCK
+
+
+def test_a_view_that_another_view_calls_does_not_count(make: Make) -> None:
+    engine = make(5, outer=(outer.__code__,), leak=(leak.__code__,))
+    engine.start()
+    outer(20)
+    leak(10)
+    routes = data(engine.stop()).by_route()
+    assert list(routes) == ["outer", "leak"]
+    assert 20 * BLOCK <= routes["outer"].size_growth <= 21 * BLOCK
+    assert 10 * BLOCK <= routes["leak"].size_growth <= 11 * BLOCK
+
+
+def test_with_too_few_frames_no_route_is_told(make: Make) -> None:
+    engine = make(1, outer=(outer.__code__,))
+    engine.start()
+    outer(20)
+    found = data(engine.stop())
+    assert found.routes == {}
+    assert here(found)[1].size_growth >= 20 * BLOCK
+
+
+def test_a_function_inside_a_view_is_the_views(make: Make) -> None:
+    def view() -> None:
+        def inner() -> None:
+            KEPT.append(bytearray(BLOCK))
+
+        inner()
+
+    engine = make(1, view=(view.__code__,))
+    engine.start()
+    view()
+    assert data(engine.stop()).by_route()["view"].size_growth >= BLOCK
+
+
+def test_code_that_two_routes_share_belongs_to_none(make: Make) -> None:
+    engine = make(5, one=(outer.__code__,), two=(outer.__code__,))
+    engine.start()
+    outer(20)
+    assert data(engine.stop()).routes == {}
+
+
+def test_making_a_view_is_not_running_it(make: Make) -> None:
+    source = "def view(held=bytes(50_000)):\n    return held\nKEPT.append(view)"
+    code = compile(source, "/srv/app.py", "exec")
+    (view,) = [value for value in code.co_consts if hasattr(value, "co_code")]
+    engine = make(1, view=(view,))
+    engine.start()
+    exec(code, {"KEPT": KEPT})
+    found = data(engine.stop())
+    assert any(frame.file == "/srv/app.py" for frame in found.by_line())
+    assert found.routes == {}
 
 
 def test_tracing_has_ended_afterwards(make: Make) -> None:

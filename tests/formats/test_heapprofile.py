@@ -47,6 +47,19 @@ def test_golden_bytes() -> None:
     )
 
 
+def test_routes_are_the_first_level_where_they_are_told() -> None:
+    keep, index = Frame("/srv/shop/visits.py", 30, "remember"), Frame("/srv/shop/pages.py", 7, "index")
+    sites = {(VIEW, keep): Amount(9, 1, 9, 1), (VIEW,): Amount(7, 1, 7, 1), (index,): Amount(5, 1, 5, 1)}
+    told = {(VIEW, keep): "/pixel [pixel]", (VIEW,): "/pixel [pixel]"}
+    head = profile(Allocations(2, True, sites, routes=told))["head"]
+    assert [(node["callFrame"]["functionName"], total(node)) for node in head["children"]] == [
+        ("/pixel [pixel]", 16),
+        ("(no route told)", 5),
+    ]
+    (view,) = head["children"][0]["children"]
+    assert (view["callFrame"]["functionName"], view["selfSize"], total(view)) == ("pixel", 7, 16)
+
+
 def test_a_line_without_a_function_is_called_by_its_place() -> None:
     (child,) = profile(Allocations(1, True, {(Frame("C:\\shop\\a.py", 7, ""),): Amount(1, 1, 1, 1)}))["head"][
         "children"

@@ -220,15 +220,16 @@ def test_more_than_can_be_drawn_is_folded_and_keeps_its_time() -> None:
     assert any("(more functions)" in note for note in data["notes"])
 
 
+ADD = (Frame("/srv/shop/cart.py", 7, "add"),)
 MEMORY = {
     "heapsummary": HeapSummary(10, 20, True, {"shop.Item": (3, 1200)}),
     "growth": Growth({"shop.Item": (3, 10), "shop.Gone": (5, 1)}),
-    "allocations": Allocations(5, True, {(Frame("/srv/shop/cart.py", 7, "add"),): Amount(4096, 2, 4096, 2)}),
+    "allocations": Allocations(5, True, {ADD: Amount(4096, 2, 4096, 2)}, routes={ADD: "/cart [cart]"}),
 }
 EXPECTED_ROWS = {
     "heapsummary": [["shop.Item", 3, 1200]],
     "growth": [["shop.Item", 3, 10, 7]],
-    "allocations": [["add  /srv/shop/cart.py:7", 4096, 4096, 2]],
+    "allocations": [["add  /srv/shop/cart.py:7", "/cart [cart]", 4096, 4096, 2]],
 }
 
 

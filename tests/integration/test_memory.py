@@ -15,6 +15,7 @@ from flask import Flask
 from flask_profiling import Profiling
 from flask_profiling.errors import AlreadyRunning
 from flask_profiling.heapfile import load, retained
+from flask_profiling.model import Allocations
 from tests.components import requires
 from tests.integration.servers import KNOWN_APP, NEEDS, PROJECT, PYTHON, Answer, Server, serve
 
@@ -95,7 +96,25 @@ def test_allocations_name_the_leaking_line_and_its_bytes(server: Server, kind: s
     assert BLOCK * TIMES <= size <= BLOCK * TIMES * 1.01
     assert whole < BLOCK * TIMES * 1.5
     assert data(server, answer, "allocations")["fromNothing"] is True
-    assert any("not by route" in note for note in answer.json()["notes"])
+    assert any("its view function in the stack" in note for note in answer.json()["notes"])
+
+
+@KINDS
+def test_what_grew_is_told_by_route(server: Server, kind: str, workers: int) -> None:
+    assert server.start(cpu="off", allocations=5).status == 200
+    keep(server)
+    assert set(server.load(["/leak"] * TIMES)) == {200}
+    answer = server.stop()
+    routes = Allocations.from_json(data(server, answer, "allocations")).by_route()
+    assert BLOCK * TIMES <= routes["/keep/<int:size> [keep_view]"].size_growth <= BLOCK * TIMES * 1.01
+    assert 0 < routes["/leak [leak_view]"].size_growth < BLOCK
+    profile = json.loads(server.artifact(answer, ".heapprofile").read_bytes())
+    shown = {
+        node["callFrame"]["functionName"]: sum(found["selfSize"] for found in flattened(node))
+        for node in profile["head"]["children"]
+    }
+    assert shown["/keep/<int:size> [keep_view]"] == routes["/keep/<int:size> [keep_view]"].size_growth
+    assert "(no route told)" in shown
 
 
 @KINDS

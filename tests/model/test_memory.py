@@ -75,6 +75,24 @@ def test_lines_add_up_over_the_stacks_that_lead_to_them() -> None:
     assert list(found.items()) == [(callers[0], Amount(99, 1, 99, 1)), (line, Amount(20, 2, 10, 2))]
 
 
+def test_routes_add_up_over_their_stacks_and_outlive_merging_json_and_bounds() -> None:
+    stacks = [(Frame("/a.py", number, "f"),) for number in range(4)]
+    amounts = [Amount(size, 1, size, 1) for size in (40, 30, 20, 10)]
+    routes = {stacks[0]: "/b [b]", stacks[1]: "/a [a]", stacks[3]: "/a [a]"}
+    data = Allocations(1, True, dict(zip(stacks, amounts, strict=True)), routes=routes)
+    assert data.by_route() == {"/a [a]": Amount(40, 2, 40, 2), "/b [b]": Amount(40, 1, 40, 1)}
+    assert data.of_route("/a [a]").total == Amount(40, 2, 40, 2)
+    assert data.of_route("").total == Amount(20, 1, 20, 1)
+    assert Allocations.from_json(data.to_json()) == data
+    assert data.merged_with(data).routes == data.routes
+    assert data.bounded(1).routes == {stacks[0]: "/b [b]"}
+
+
+def test_a_recording_from_before_there_were_routes_has_none() -> None:
+    old = {name: value for name, value in GOOD.items() if name != "routes"}
+    assert Allocations.from_json(old).routes == {}
+
+
 def test_the_classes_that_grew_most_come_first() -> None:
     found = Growth({"a": (1, 3), "b": (5, 4), "c": (0, 9), "d": (2, 2)})
     assert found.grown() == [("c", 0, 9), ("a", 1, 3)]
@@ -96,6 +114,9 @@ GOOD = Allocations(1, True, {(Frame("/a.py", 1, "f"),): Amount(1, 1, 1, 1)}).to_
         {"frames": True},
         {"fromNothing": 1},
         {"restSites": -1},
+        {"routes": [["/a [a]", [1]]]},
+        {"routes": [["/a [a]"]]},
+        {"routes": [[7, [0]]]},
     ],
 )
 def test_damage_is_told(damage: dict[str, Any]) -> None:
