@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import uuid
+import weakref
 from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
@@ -31,13 +32,16 @@ MOST_FRAME_BYTES = 1 << 20
 SEND_PATIENCE = 30
 _PORTS_TRIED = 50
 _END_PATIENCE = 1.0
+# How often a waiting thread looks whether the app is still there, and the wanted port free.
+_LOOK_SECONDS = 1.0
 
 
 class Inspector:
     """The endpoint of one worker: :meth:`start` when it serves, :meth:`shut_down` when it ends.
 
-    ``port`` is the wanted one (0: any free one); where it is taken, the next free one is used. ``converse`` begins a
-    conversation with a client. Nothing here raises into the host.
+    ``port`` is the wanted one (0: any free one); where it is taken, the next free one is used, and the wanted one too
+    as soon as whoever had it is gone: chrome://inspect looks there and nowhere else. ``converse`` begins a conversation
+    with a client. Nothing here raises into the host.
     """
 
     def __init__(
@@ -53,9 +57,9 @@ class Inspector:
     def _begin_life(self) -> None:
         self._transition = threading.Lock()
         self._entry: Entry | None = None
-        self._listener: socket.socket | None = None
+        self._listeners: list[socket.socket] = []
+        self._handle: Callable[[socket.socket, object], None] | None = None
         self._sockets: set[socket.socket] = set()
-        self._server: Server | None = None
         self._closing = threading.Event()
         self._started = False
 
@@ -94,59 +98,72 @@ class Inspector:
         # A signal may have interrupted the very thread that holds the lock: it is waited for, but not for ever.
         is_ours = self._transition.acquire(timeout=_END_PATIENCE)
         try:
-            listener, self._listener = self._listener, None
-            entry, self._entry = self._entry, None
+            listeners, self._listeners = self._listeners, []
+            self._entry = self._handle = None
         finally:
             if is_ours:
                 self._transition.release()
-        self._release()
-        if listener is None or entry is None:
+        if not listeners:
             return
         self._registry.leave()
-        # Closing a socket does not wake the thread that waits on it; a connection does.
-        with suppress(OSError):
-            socket.create_connection((HOST, entry.port), _END_PATIENCE).close()
-        listener.close()
+        for listener in listeners:
+            # Closing a socket does not wake the thread that waits on it at once; a connection does.
+            with suppress(OSError):
+                socket.create_connection(listener.getsockname(), _END_PATIENCE).close()
+            listener.close()
         for client in list(self._sockets):
             with suppress(OSError):
                 client.shutdown(socket.SHUT_RDWR)
 
     def forget(self) -> None:
         """In a forked child of the host: leave the parent its port and its clients, and be ready to listen anew."""
-        listener, clients = self._listener, self._sockets
+        inherited = [*self._listeners, *self._sockets]
         self._registry.forget()
-        self._release()
         self._begin_life()
-        for inherited in (listener, *clients):
-            if inherited is not None:
-                with suppress(OSError):
-                    inherited.close()
-
-    def _release(self) -> None:
-        """Close what the library opens to be woken: its own loop never runs."""
-        server, self._server = self._server, None
-        for name in ("shutdown_watcher", "shutdown_notifier"):
-            waker = getattr(server, name, None)
-            if isinstance(waker, int):  # a pipe, before version 17 of the library
-                os.close(waker)
-            elif waker is not None:
-                waker.close()
+        for each in inherited:
+            with suppress(OSError):
+                each.close()
 
     # -- the port ------------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        handle = self._handler()
+        self._handle = self._handler()
         listener = _bound(self._port)
         entry = Entry(listener.getsockname()[1], str(uuid.uuid4()), f"{self._title} (pid {os.getpid()})", self._url)
         try:
             self._registry.enter(entry)
         except (ProfilingError, OSError) as error:
             logger.warning("profiling: only port %d lists this process for DevTools: %s", entry.port, error)
-        self._listener, self._entry = listener, entry
-        accept = threading.Thread(
-            target=self._accept, args=(listener, handle), name="flask-profiling-inspector", daemon=True
-        )
-        accept.start()
+        self._entry = entry
+        self._wait_on(listener)
+
+    def _wait_on(self, listener: socket.socket) -> None:
+        """Let a thread accept connections; it knows the endpoint as long as there is an app that keeps it."""
+        self._listeners.append(listener)
+        listener.settimeout(_LOOK_SECONDS)
+        threading.Thread(
+            target=_accept,
+            args=(weakref.ref(self), listener, self._registry),
+            name="flask-profiling-inspector",
+            daemon=True,
+        ).start()
+
+    def look_at_port(self) -> None:
+        """Listen on the wanted port too, where it has become free; called by the thread that waits anyway."""
+        with self._transition:
+            entry = self._entry
+            if self._closing.is_set() or entry is None or len(self._listeners) > 1 or self._port in (0, entry.port):
+                return
+            listener = _bound_to(self._port)
+            if listener is None:
+                return
+            try:
+                self._wait_on(listener)
+            except RuntimeError:  # no more threads; the next look may find one
+                self._listeners.remove(listener)
+                listener.close()
+                return
+        logger.info("profiling: pid %d answers DevTools on port %d now", os.getpid(), self._port)
 
     def _handler(self) -> Callable[[socket.socket, object], None]:
         """Return what serves one connection, from its first byte to its last."""
@@ -166,33 +183,31 @@ class Inspector:
             max_size=MOST_FRAME_BYTES,
             logger=_silent(),
         )
-        self._server = server
+        _close_wakers(server)
         return server.handler
 
-    def _accept(self, listener: socket.socket, handle: Callable[[socket.socket, object], None]) -> None:
-        while True:
-            try:
-                client, address = listener.accept()
-            except OSError:
-                return
-            if self._closing.is_set():
-                client.close()
-                return
-            if len(self._sockets) >= MOST_CLIENTS:
-                client.close()
-                continue
-            self._sockets.add(client)
-            _bound_sending(client)
-            thread = threading.Thread(
-                target=self._handle, args=(handle, client, address), name="flask-profiling-devtools", daemon=True
-            )
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads
-                self._sockets.discard(client)
-                client.close()
+    def take_in(self, client: socket.socket, address: object) -> bool:
+        """Serve a client in a thread of its own, if there is room; false where the endpoint is closed."""
+        handle = self._handle
+        if self._closing.is_set() or handle is None:
+            client.close()
+            return False
+        if len(self._sockets) >= MOST_CLIENTS:
+            client.close()
+            return True
+        self._sockets.add(client)
+        _bound_sending(client)
+        thread = threading.Thread(
+            target=self._attend, args=(handle, client, address), name="flask-profiling-devtools", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads
+            self._sockets.discard(client)
+            client.close()
+        return True
 
-    def _handle(self, handle: Callable[[socket.socket, object], None], client: socket.socket, address: object) -> None:
+    def _attend(self, handle: Callable[[socket.socket, object], None], client: socket.socket, address: object) -> None:
         try:
             handle(client, address)
         except Exception:
@@ -242,21 +257,63 @@ def missing_extra() -> MissingExtra:
     return MissingExtra.of("websockets", extra="inspector", purpose="the live DevTools endpoint (PROFILING_INSPECTOR)")
 
 
+def _close_wakers(server: Server) -> None:
+    """Close what the library opens to be woken: its own loop never runs."""
+    for name in ("shutdown_watcher", "shutdown_notifier"):
+        waker = getattr(server, name, None)
+        if isinstance(waker, int):  # a pipe, before version 17 of the library
+            os.close(waker)
+        elif waker is not None:
+            waker.close()
+
+
+def _accept(inspector: weakref.ref[Inspector], listener: socket.socket, registry: Registry) -> None:
+    """Take clients in until the endpoint is closed; where it was dropped with its app (one of many in a test run), give
+    the port back."""
+    while True:
+        client: socket.socket | None = None
+        address: object = None
+        try:
+            client, address = listener.accept()
+        except TimeoutError:
+            pass
+        except OSError:
+            return
+        alive = inspector()
+        if alive is None:
+            break
+        if client is not None and not alive.take_in(client, address):
+            return
+        alive.look_at_port()
+        del alive
+    registry.leave()
+    listener.close()
+    if client is not None:
+        client.close()
+
+
 def _bound(port: int) -> socket.socket:
     """Return a listening socket on the first free port from ``port`` on; any free one where all those are taken."""
     candidates = range(port, min(port + _PORTS_TRIED, 65536)) if port else ()
     for candidate in (*candidates, 0):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            if os.name == "posix":  # elsewhere it would share the port
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((HOST, candidate))
-            listener.listen(MOST_CLIENTS)
-        except OSError:
-            listener.close()
-            continue
-        return listener
+        listener = _bound_to(candidate)
+        if listener is not None:
+            return listener
     raise OSError("no port of 127.0.0.1 is free")
+
+
+def _bound_to(port: int) -> socket.socket | None:
+    """Return a listening socket on a port (0: any), or None where it is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(MOST_CLIENTS)
+    except OSError:
+        listener.close()
+        return None
+    return listener
 
 
 def _bound_sending(client: socket.socket) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,23 +9,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 from tests.browser.devtools import chromium, front_end
+from tests.inspector.places import listed
 from tests.integration.servers import Server, serve, wait_for
 
 APP = "tests.browser.busy_app:create_app()"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def listed(port: int) -> list[dict[str, str]]:
-    """Return what ``/json/list`` answers."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
-        entries: list[dict[str, str]] = json.load(answer)
-        return entries
 
 
 @contextmanager

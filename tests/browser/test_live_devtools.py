@@ -16,7 +16,8 @@ import_or_skip("playwright")
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
 from tests.browser.devtools import Activity, all_activities, open_tab, rows  # noqa: E402
-from tests.browser.live import attach, browser_that_discovers, free_port, inspected, listed  # noqa: E402
+from tests.browser.live import attach, browser_that_discovers, inspected  # noqa: E402
+from tests.inspector.places import free_port, listed  # noqa: E402
 
 pytestmark = [
     requires("chromium", "playwright", "websockets", "gunicorn"),

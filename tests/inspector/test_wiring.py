@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
-import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -18,7 +18,8 @@ from flask import Flask
 from flask_profiling import Profiling
 from flask_profiling.errors import ConfigurationError
 from tests.components import requires
-from tests.integration.servers import PROJECT, serve, wait_for
+from tests.inspector.places import free_port, listed, pid_of
+from tests.integration.servers import PROJECT, PYTHON, serve, wait_for
 
 OFF = """
 import sys, threading
@@ -46,17 +47,20 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def environment_of_scripts() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
 
 
-def listed(port: int) -> list[dict[str, str]]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=10) as answer:
-        entries: list[dict[str, str]] = json.load(answer)
-        return entries
+def run_script(directory: Path, script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PYTHON, "-c", script],
+        cwd=directory,
+        env=environment_of_scripts(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def make_app(tmp_path: Path, **settings: object) -> Flask:
@@ -76,16 +80,7 @@ def make_app(tmp_path: Path, **settings: object) -> Flask:
     ],
 )
 def test_where_it_is_off_nothing_is_imported_and_nothing_runs(tmp_path: Path, settings: str) -> None:
-    python = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
-    finished = subprocess.run(
-        [python, "-c", OFF.format(settings=settings)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    finished = run_script(tmp_path, OFF.format(settings=settings))
     assert finished.stdout == "fine\n", finished.stderr
 
 
@@ -130,7 +125,7 @@ def test_every_worker_of_a_server_is_its_own_target(tmp_path: Path, kind: str) -
         pids = server.worker_pids(at_least=2)
         wait_for(lambda: len(listed(port)) == 2, "both workers to be listed")
         entries = listed(port)
-        assert {int(entry["title"].partition("(pid ")[2].rstrip(")")) for entry in entries} == pids
+        assert {pid_of(entry) for entry in entries} == pids
         assert len({entry["webSocketDebuggerUrl"] for entry in entries}) == 2
         with connect(entries[1]["webSocketDebuggerUrl"], max_size=None) as client:
 
@@ -166,3 +161,115 @@ def test_a_busy_port_is_harmless_and_the_next_one_said(tmp_path: Path) -> None:
             server.stop()
             log = server.log.read_text("utf-8")
             assert f"(port {port} is taken): {url}" in log
+
+
+@requires("websockets", "gunicorn")
+@pytest.mark.parametrize("kind", ["sync", pytest.param("gevent", marks=requires("gevent"))])
+def test_the_port_of_a_killed_worker_is_taken_over_by_another(tmp_path: Path, kind: str) -> None:
+    from websockets.sync.client import connect
+
+    port = free_port()
+    environment = {"PROFILING_INSPECTOR": "true", "PROFILING_INSPECTOR_PORT": str(port)}
+    with serve(kind, tmp_path, workers=2, environment=environment) as server:
+        server.worker_pids(at_least=2)
+        wait_for(lambda: len(listed(port)) == 2, "both workers to be listed")
+        (holder,) = [entry for entry in listed(port) if f":{port}/" in entry["webSocketDebuggerUrl"]]
+        (other,) = [entry for entry in listed(port) if entry != holder]
+        os.kill(pid_of(holder), signal.SIGKILL)
+        # No request comes, so the worker that gunicorn puts in its place has no endpoint yet.
+        wait_for(lambda: listed(port) == [other], "the other worker to answer on the port")
+        with connect(f"ws://127.0.0.1:{port}/{other['id']}") as client:
+            client.send('{"id": 1, "method": "Runtime.getHeapUsage"}')
+            assert json.loads(client.recv(timeout=30))["id"] == 1
+        server.worker_pids(at_least=2)
+        wait_for(lambda: len(listed(port)) == 2, "the new worker to be listed beside it")
+
+
+GONE = """
+import gc, os, sys, threading, weakref
+from flask import Flask
+from flask_profiling import Profiling
+
+def served():
+    app = Flask("shop")
+    app.config.update(FLASK_ENV="development", PROFILING_ENABLED=True, PROFILING_INSPECTOR=True,
+                      PROFILING_INSPECTOR_PORT=0, PROFILING_HEAP=False)
+    Profiling(app)
+    client = app.test_client()
+    client.post("/debug/profiling/start")
+    client.post("/debug/profiling/stop")
+    state = app.extensions["profiling"]
+    if {shut_down}:
+        state.inspector.shut_down()
+        state.sessions.shut_down()
+    return weakref.ref(app)
+
+def ours():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("flask-profiling")]
+
+app = served()
+gc.collect()
+for thread in ours():
+    thread.join(20)
+gc.collect()
+print(app() is None, ours(), os.listdir("profiling/.state/inspectors"))
+"""
+
+
+@requires("websockets")
+@pytest.mark.parametrize("shut_down", [True, False])
+def test_an_app_that_is_dropped_is_gone_with_its_threads_and_its_entry(tmp_path: Path, shut_down: bool) -> None:
+    finished = run_script(tmp_path, GONE.format(shut_down=shut_down))
+    assert finished.stdout == "True [] []\n", finished.stderr
+
+
+ENDING = """
+import sys, threading, time
+from flask import Flask
+from flask_profiling import Profiling
+app = Flask("shop")
+app.config.update(FLASK_ENV="development", PROFILING_ENABLED=True, PROFILING_INSPECTOR=True, PROFILING_INSPECTOR_PORT=0)
+Profiling(app)
+app.test_client().get("/")
+print(app.extensions["profiling"].inspector.url, flush=True)
+sys.stdin.readline()
+print("over", flush=True)
+"""
+
+
+@requires("websockets")
+@pytest.mark.parametrize("end", ["normal", "SIGTERM"])
+def test_an_attached_client_does_not_keep_the_process_alive(tmp_path: Path, end: str) -> None:
+    from websockets.exceptions import ConnectionClosed
+    from websockets.sync.client import connect
+
+    with subprocess.Popen(
+        [PYTHON, "-W", "error", "-c", ENDING],
+        cwd=tmp_path,
+        env=environment_of_scripts(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().strip().partition("?ws=")[2]
+            with connect(f"ws://{address}", open_timeout=30) as client:
+                client.send('{"id": 1, "method": "Profiler.start"}')  # a session runs, too
+                client.recv(timeout=30)
+                if end == "normal":
+                    process.stdin.write("\n")
+                    process.stdin.flush()
+                else:
+                    process.send_signal(getattr(signal, end))
+                status = process.wait(20)
+                with pytest.raises((ConnectionClosed, OSError)):
+                    while True:
+                        client.recv(timeout=10)
+        finally:
+            process.kill()
+        stderr = process.stderr.read() if process.stderr is not None else ""
+    assert status == (0 if end == "normal" else -signal.SIGTERM), stderr
+    assert "ResourceWarning" not in stderr
