@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Unavailable
-from ..model import ApplicationTree, CallGraphs, CallTree, SessionRecording
+from ..model import ApplicationTree, CallGraph, CallGraphs, CallTree, Cost, SessionRecording
 
 _MOST_SECONDS = 1e9
 
@@ -23,6 +23,21 @@ def call_graphs(recording: SessionRecording) -> CallGraphs:
     if tree is not None:
         return tree.graphs()
     raise Unavailable("this session recorded no calls; start one with a CPU engine, for example cpu=cprofile")
+
+
+def all_calls(recording: SessionRecording) -> CallGraph:
+    """Return the calls of all routes together; raises Unavailable where none were recorded.
+
+    Where they were sampled nobody counted them: their numbers are 0, and their times are shares.
+    """
+    graph = call_graphs(recording).total()
+    tree = call_tree(recording)
+    if tree is None or counts_calls(tree):
+        return graph
+    return CallGraph(
+        {function: Cost(0, 0, cost.self_time, cost.total_time) for function, cost in graph.functions.items()},
+        {edge: Cost(0, 0, cost.self_time, cost.total_time) for edge, cost in graph.edges.items()},
+    )
 
 
 def call_tree(recording: SessionRecording) -> CallTree | None:

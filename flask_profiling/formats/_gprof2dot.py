@@ -47,14 +47,15 @@ def _profile(
         number = numbers[function] = len(numbers)
         node = profile.functions[number] = gprof2dot.Function(number, label(function))
         node.filename = tooltip(function)
-        node.called = cost.calls
+        node.called = cost.calls or None
         node[gprof2dot.TIME] = plausible(cost.self_time)
         node[gprof2dot.TOTAL_TIME] = plausible(cost.total_time)
     for (caller, callee), cost in graph.edges.items():
         if cost.total_time < _SMALLEST_EDGE * whole or caller not in numbers or callee not in numbers:
             continue
         call = gprof2dot.Call(numbers[callee])
-        call[gprof2dot.CALLS] = cost.calls
+        if cost.calls:
+            call[gprof2dot.CALLS] = cost.calls
         call[gprof2dot.TOTAL_TIME] = min(plausible(cost.total_time), whole)
         profile.functions[numbers[caller]].add_call(call)
     profile.ratio(gprof2dot.TIME_RATIO, gprof2dot.TIME)

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from ..errors import Unavailable
 from ..model import Function, SessionRecording
-from ._collected import call_graphs
+from ._collected import all_calls
 from ._labels import ModuleNames
 
 _LONGEST_NAME = 200
@@ -15,7 +15,7 @@ _LONGEST_NAME = 200
 def write(recording: SessionRecording, out: BinaryIO) -> None:
     """Write the graph of all routes together as UTF-8; raises Unavailable where no calls were recorded.
 
-    Functions below 0.5 % and calls below 0.1 % of the time are left out.
+    Functions below 0.5 % and calls below 0.1 % of the time are left out; numbers of calls too where it was sampled.
     """
     try:
         from . import _gprof2dot
@@ -23,7 +23,7 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
         raise Unavailable(
             "the call graph needs the package 'gprof2dot', which is not installed; run: pip install gprof2dot"
         ) from error
-    graph = call_graphs(recording).total()
+    graph = all_calls(recording)
     modules = ModuleNames({function.file for function in graph.functions})
 
     def label(function: Function) -> str:

@@ -6,7 +6,7 @@ import marshal
 from typing import BinaryIO
 
 from ..model import NO_COST, CallGraph, Cost, Function, SessionRecording
-from ._collected import call_graphs, readable
+from ._collected import all_calls, readable
 
 # The newest version that every supported Python reads.
 _MARSHAL_VERSION = 4
@@ -17,8 +17,11 @@ Statistics = dict[_Key, tuple[int, int, float, float, _Callers]]
 
 
 def write(recording: SessionRecording, out: BinaryIO) -> None:
-    """Write the calls of all routes together; raises Unavailable where none were recorded."""
-    out.write(marshal.dumps(statistics(call_graphs(recording).total()), _MARSHAL_VERSION))
+    """Write the calls of all routes together; raises Unavailable where none were recorded.
+
+    Where the recording was sampled nobody counted calls, so all their numbers are 0, and the times are shares.
+    """
+    out.write(marshal.dumps(statistics(all_calls(recording)), _MARSHAL_VERSION))
 
 
 def statistics(graph: CallGraph) -> Statistics:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from flask_profiling.formats._labels import ModuleNames
 from flask_profiling.model import CallGraph, Cost, Function, SessionRecording
 from tests.components import program, requires
 from tests.formats.calls import call, profiled, recording, written
+from tests.formats.trees import Request, Thread, recorded, tree_recording
 
 SITE = "/venv/lib/python3.11/site-packages"
 PAGE = Function("/srv/shop/pages.py", 12, "page")
@@ -67,6 +69,14 @@ def test_calls_of_an_edge_include_recursive_ones() -> None:
     text = source(profiled([call("f", 1.0, call("f", 1.0, call("f", 1.0)))]))
     assert "0 -> 0" in text
     assert r":f\n100.00%\n(100.00%)\n3×" in text
+
+
+def test_samples_are_not_shown_as_calls() -> None:
+    one = call("page", 1.0, call("render", 2.0))
+    tree = replace(recorded(Thread(1, "T", (Request("GET /", (one,)),))), scope="sampled")
+    text = written("dot", tree_recording(tree)).decode("utf-8")
+    assert "66.67%" in text
+    assert "×" not in text
 
 
 def test_what_takes_no_time_is_left_out_and_the_rest_is_still_right() -> None:

@@ -8,6 +8,7 @@ import json
 import marshal
 import pstats
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from flask_profiling.errors import Unavailable
 from flask_profiling.formats.pstats import statistics
 from flask_profiling.model import CallGraph, CallGraphs, Cost, Function, SessionRecording
 from tests.components import requires
-from tests.formats.calls import Call, call_trees, profiled, recording, written
+from tests.formats.calls import Call, call, call_trees, profiled, recording, written
+from tests.formats.trees import Request, Thread, recorded, tree_recording
 
 PAGE = Function("/srv/shop/pages.py", 12, "page")
 RENDER = Function("/srv/shop/pages.py", 30, "render")
@@ -73,9 +75,7 @@ def test_pstats_prints_callers_and_callees(tmp_path: Path) -> None:
 def test_what_was_recorded_is_what_is_read(calls: tuple[Call, ...]) -> None:
     graph = profiled(calls)
     stats = marshal.loads(written("pstats", recording({"GET /": graph})))
-    assert {
-        Function(*key): Cost(row[1], row[0], row[2], row[3]) for key, row in stats.items()
-    } == graph.functions
+    assert {Function(*key): Cost(row[1], row[0], row[2], row[3]) for key, row in stats.items()} == graph.functions
     assert {
         (Function(*caller), Function(*key)): Cost(*edge)
         for key, row in stats.items()
@@ -127,6 +127,28 @@ def test_snakeviz_reads_it(tmp_path: Path, routes: Mapping[str, CallGraph]) -> N
     stats = loaded(tmp_path, recording(routes))
     assert len(table_rows(stats)) == len(CallGraphs(routes).total().functions)
     json.dumps(json_stats(stats)).encode()
+
+
+SAMPLED = tree_recording(
+    replace(recorded(Thread(1, "T", (Request("GET /", (call("page", 1.0, call("render", 2.0)),)),))), scope="sampled")
+)
+
+
+def test_samples_are_not_shown_as_calls(tmp_path: Path) -> None:
+    stats = loaded(tmp_path, SAMPLED)
+    rows = {name: row[:4] for (_, _, name), row in stats.stats.items()}
+    assert rows == {"page": (0, 0, 1.0, 3.0), "render": (0, 0, 2.0, 2.0)}
+    stats.sort_stats("cumulative").print_stats().print_callers()
+    assert "0 function calls in 3.000 seconds" in stats.stream.getvalue()
+
+
+@requires("snakeviz")
+def test_snakeviz_reads_what_was_sampled(tmp_path: Path) -> None:
+    from snakeviz.stats import json_stats, table_rows
+
+    stats = loaded(tmp_path, SAMPLED)
+    assert sorted(row[3] for row in table_rows(stats)) == ["2", "3"]
+    json.dumps(json_stats(stats))
 
 
 def test_an_empty_recording_is_a_file_that_marshal_reads() -> None:
