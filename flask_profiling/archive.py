@@ -28,7 +28,12 @@ _MOST_NAMED = 5
 
 def recordings(directory: Path) -> tuple[Artifact, ...]:
     """Return the stored recordings of an output directory, newest first."""
-    return tuple(artifact for artifact in _store(directory).artifacts() if artifact.type == "recording")
+    return _of_type("recording", directory)
+
+
+def snapshots(directory: Path) -> tuple[Artifact, ...]:
+    """Return the stored heap snapshots of an output directory, newest first."""
+    return _of_type("heapsnapshot", directory)
 
 
 def load(name: str, directory: Path) -> SessionRecording:
@@ -73,6 +78,10 @@ def load_file(path: Path) -> SessionRecording:
         raise BadRequest(
             f"{path} cannot be read ({error.strerror}); list those there are: flask profiling reports"
         ) from None
+
+
+def _of_type(type_: str, directory: Path) -> tuple[Artifact, ...]:
+    return tuple(artifact for artifact in _store(directory).artifacts() if artifact.type == type_)
 
 
 def _holds(artifact: Artifact, trace_id: str, directory: Path) -> bool:

@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 
 from .config import Config, session_options
 from .errors import BadRequest, MethodNotAllowed, ProfilingError, TooLarge, TooManyRequests, Unauthorized
-from .model import Artifact, Session, SessionOptions, SlowRequest, WorkerId
+from .model import Artifact, Session, SessionOptions, SlowRequest, WorkerId, human_size
 
 if TYPE_CHECKING:
     from .extension import ProfilingState
@@ -287,16 +287,6 @@ def iso_time(seconds: float | None) -> str | None:
     except (OverflowError, ValueError, OSError):  # a stored time that somebody tampered with
         return None
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def human_size(size: int) -> str:
-    """Write a number of bytes for people, such as ``512B`` or ``2.4MB``; 1 KB is 1000 bytes, as in Chrome and in SI."""
-    amount = float(size)
-    for unit in ("B", "KB", "MB", "GB"):
-        if round(amount, 1) < 1000:
-            return f"{size}B" if unit == "B" else f"{amount:.1f}{unit}"
-        amount /= 1000
-    return f"{amount:.1f}TB"
 
 
 def human_duration(seconds: float) -> str:

@@ -30,7 +30,6 @@ from flask_profiling.views import (
     ENDPOINTS,
     build_blueprint,
     human_duration,
-    human_size,
     iso_time,
     shown_directory,
 )
@@ -774,23 +773,6 @@ def test_a_catch_all_of_the_app_does_not_take_our_addresses() -> None:
 
 
 # -- writing for people ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0B"),
-        (999, "999B"),
-        (1000, "1.0KB"),
-        (2_400_000, "2.4MB"),
-        (999_949, "999.9KB"),
-        (999_950, "1.0MB"),
-        (1024**3, "1.1GB"),
-        (5 * 10**15, "5000.0TB"),
-    ],
-)
-def test_a_size_is_written_for_people(size: int, text: str) -> None:
-    assert human_size(size) == text
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from ..compare import compare as verdict_of
 from ..config import load
 from ..errors import ConfigurationError
 from ..exports import difference
+from . import completion
 from .failure import FAILED, USAGE, Failure
 from .options import json_option, wants_json
 from .render import plain, progress, say, say_json
@@ -58,8 +59,8 @@ def _comparing(command: Command) -> Command:
 
 
 @click.command(short_help="Compare two sessions: what is called more often now?")
-@click.argument("base")
-@click.argument("new", default=archive.LAST)
+@click.argument("base", shell_complete=completion.sessions)
+@click.argument("new", default=archive.LAST, shell_complete=completion.sessions)
 @click.option(
     "--html",
     "page",
@@ -109,6 +110,7 @@ def baseline() -> None:
 def _directory_option(command: Command) -> Command:
     return click.option(
         "--directory",
+        "folder",
         type=click.Path(file_okay=False),
         default=BASELINES,
         show_default=True,
@@ -117,20 +119,20 @@ def _directory_option(command: Command) -> Command:
 
 
 @baseline.command(short_help="Save sessions as a baseline.")
-@click.argument("name")
-@click.argument("sessions", nargs=-1)
+@click.argument("name", shell_complete=completion.baselines)
+@click.argument("sessions", nargs=-1, shell_complete=completion.sessions)
 @click.option("--add", is_flag=True, help="Add to its runs: several tell how much time varies by itself.")
 @_directory_option
 @json_option
 @click.pass_context
-def save(ctx: click.Context, name: str, sessions: tuple[str, ...], *, add: bool, directory: str) -> None:
+def save(ctx: click.Context, name: str, sessions: tuple[str, ...], *, add: bool, folder: str) -> None:
     """Save SESSIONS (the last one, if none is named) as the baseline NAME.
 
     \b
     Example:
       flask profiling baseline save main
     """
-    path = _baseline_path(directory, name)
+    path = _baseline_path(folder, name)
     output = _output_directory()
     with progress("Reading the recordings"):
         runs = [summarise(archive.load(session, output)) for session in sessions or (archive.LAST,)]
@@ -148,12 +150,12 @@ def save(ctx: click.Context, name: str, sessions: tuple[str, ...], *, add: bool,
 
 
 @baseline.command(short_help="Check a session against a baseline.")
-@click.argument("name")
-@click.argument("session", default=archive.LAST)
+@click.argument("name", shell_complete=completion.baselines)
+@click.argument("session", default=archive.LAST, shell_complete=completion.sessions)
 @_directory_option
 @_comparing
 @click.pass_context
-def check(ctx: click.Context, /, name: str, session: str, directory: str, **given: object) -> None:
+def check(ctx: click.Context, /, name: str, session: str, folder: str, **given: object) -> None:
     """Hold SESSION (the last one, if none is named) against the baseline NAME; ends with 1 where it
     calls more, as flask profiling compare does.
 
@@ -161,7 +163,7 @@ def check(ctx: click.Context, /, name: str, session: str, directory: str, **give
     Example:
       flask profiling baseline check main
     """
-    path = _baseline_path(directory, name)
+    path = _baseline_path(folder, name)
     base = _read(path)
     rules = _rules(given)
     with progress("Reading the recording"):
@@ -213,14 +215,14 @@ def _parsed(path: Path, parse: Callable[[str], dict[str, object]], fault: type[E
     raise Failure(f"the thresholds {path} {reason}; correct it, or --thresholds", code="usage", exit_status=USAGE)
 
 
-def _baseline_path(directory: str, name: str) -> Path:
+def _baseline_path(folder: str, name: str) -> Path:
     if not _NAME.fullmatch(name):
         raise Failure(
             f"{name[:80]!r} cannot be the name of a baseline; use letters, digits, '.', '_' and '-'",
             code="usage",
             exit_status=USAGE,
         )
-    return Path(directory) / f"{name}.json"
+    return Path(folder) / f"{name}.json"
 
 
 def _read(path: Path) -> Sequence[Run]:

@@ -9,8 +9,9 @@ import click
 from ..archive import load
 from ..exports import TYPES
 from ..exports import export as exports_of
+from ..model import human_size
 from .options import json_option, wants_json
-from .render import plain, progress, say, say_json, size
+from .render import plain, progress, say, say_json
 from .stored import directory_option, output_option, request_option, save, session_argument
 
 # What opens each of them.
@@ -69,6 +70,6 @@ def export(
         say_json({"success": True, "sessionId": exported[0].session_id, "format": type_, "files": files})
         return
     for path, item in rows:
-        say(f"{plain(path)}  ({size(len(item.data))}{', ' + plain(item.title) if item.title else ''})")
+        say(f"{plain(path)}  ({human_size(len(item.data))}{', ' + plain(item.title) if item.title else ''})")
     if rows:
         say(f"Open with: {_OPENED_BY[type_]}")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import DamagedData
+from ..model import human_size
+from . import completion
 from .failure import Failure
 from .options import json_option, server, server_options, wants_json
-from .render import plain, progress, say, say_json, sentence, size, table
+from .render import plain, progress, say, say_json, sentence, table
 
 if TYPE_CHECKING:
     from ..heapfile import ClassGrowth, Difference, Heap, Retained
@@ -66,8 +68,8 @@ def heap(ctx: click.Context) -> None:
 
 
 @click.command("heap-diff", short_help="What grew between two heap snapshots, and what holds it.")
-@click.argument("before", type=_SNAPSHOT)
-@click.argument("after", type=_SNAPSHOT)
+@click.argument("before", type=_SNAPSHOT, shell_complete=completion.snapshots)
+@click.argument("after", type=_SNAPSHOT, shell_complete=completion.snapshots)
 @click.option(
     "--class", "classes", multiple=True, metavar="NAME", help="Only this class, whatever it grew; repeatable."
 )
@@ -111,7 +113,7 @@ def heap_diff(
 
 
 @click.command("heap-paths", short_help="What holds the objects of a class.")
-@click.argument("snapshot", type=_SNAPSHOT)
+@click.argument("snapshot", type=_SNAPSHOT, shell_complete=completion.snapshots)
 @click.argument("class_name", metavar="CLASS")
 @_DOT
 @json_option
@@ -169,7 +171,7 @@ def _show_changes(changes: Sequence[ClassGrowth], limit: int) -> None:
             f"{change.growth:+}",
             str(change.count_before),
             str(change.count_after),
-            ("-" if change.size_growth < 0 else "+") + size(abs(change.size_growth)),
+            ("-" if change.size_growth < 0 else "+") + human_size(abs(change.size_growth)),
             plain(change.class_name),
         )
         for change in changes[:limit]
@@ -181,7 +183,7 @@ def _show_changes(changes: Sequence[ClassGrowth], limit: int) -> None:
 
 def _show_holders(found: Difference) -> None:
     rows = [
-        (str(holder.count), size(holder.size), f"{plain(holder.way.text.strip())}  ({plain(holder.class_name)})")
+        (str(holder.count), human_size(holder.size), f"{plain(holder.way.text.strip())}  ({plain(holder.class_name)})")
         for holder in found.holders[:_MOST_WAYS]
     ]
     if rows:

@@ -19,7 +19,6 @@ import click
 from .failure import Failure
 
 MAX_WIDTH = 120
-_UNITS = ("KB", "MB", "GB", "TB")
 _QUIET_SECONDS = 1.0
 _FRAME_SECONDS = 0.1
 _FRAMES = "|/-\\"
@@ -56,16 +55,6 @@ def show_failure(failure: Failure, *, as_json: bool) -> None:
     say(text.replace("Error:", click.style("Error:", fg="red", bold=True), 1), err=True)
     for line in more:
         say(wrapped(line), err=True)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes as the server writes it: ``917B``, ``2.4MB``; 1 KB is 1000 bytes, as in Chrome."""
-    if count < 1000:
-        return f"{count}B"
-    amount, unit = count / 1000, 0
-    while round(amount, 1) >= 1000 and unit < len(_UNITS) - 1:
-        amount, unit = amount / 1000, unit + 1
-    return f"{amount:.1f}{_UNITS[unit]}"
 
 
 def moment(value: object) -> str:

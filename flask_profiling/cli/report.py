@@ -10,9 +10,10 @@ import click
 from ..archive import load
 from ..exports import REPORT
 from ..exports import export as exports_of
+from ..model import human_size
 from .failure import Failure
 from .options import json_option, wants_json
-from .render import plain, progress, say, say_json, size
+from .render import plain, progress, say, say_json
 from .stored import STDOUT, directory_option, output_option, request_option, save, session_argument
 
 
@@ -49,6 +50,6 @@ def report(
         say_json({"success": True, "sessionId": exported[0].session_id, "files": files})
     else:
         for path in paths:
-            say(f"{plain(path)}  ({size(len(exported[0].data))})")
+            say(f"{plain(path)}  ({human_size(len(exported[0].data))})")
     if opens and not webbrowser.open(paths[0].absolute().as_uri()):
         raise Failure(f"no browser could be started; open {plain(paths[0])} yourself")

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import click
 
 from ..config import SETTINGS
+from ..model import human_size
 from .failure import Failure
 from .options import Server, server, server_options, span, wants_json
-from .render import moment, plain, say, say_json, sentence, show_failure, size, table
+from .render import moment, plain, say, say_json, sentence, show_failure, table
 
 # ending of an artifact -> where people open it
 OPENED_WITH: dict[str, str] = {
@@ -282,7 +283,7 @@ def _amount(sessions: Mapping[str, Sequence[Mapping[str, object]]]) -> str:
 def _total(files: Sequence[Mapping[str, object]]) -> str:
     sizes = [file.get("sizeBytes") for file in files]
     total = sum(count for count in sizes if isinstance(count, int))
-    return f", {size(total)}" if total else ""
+    return f", {human_size(total)}" if total else ""
 
 
 def _by_session(files: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping[str, object]]]:

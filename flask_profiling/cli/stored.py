@@ -11,12 +11,15 @@ from typing import TypeVar
 import click
 
 from ..exports import Export, keep
+from . import completion
 from .failure import Failure
 
 Command = TypeVar("Command", bound=Callable[..., object])
 STDOUT = "-"
 
-session_argument = click.argument("session", default="last", metavar="[SESSION]")
+session_argument = click.argument(
+    "session", default="last", metavar="[SESSION]", shell_complete=completion.sessions
+)
 
 directory_option = click.option(
     "--dir",

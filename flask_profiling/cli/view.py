@@ -11,6 +11,7 @@ import click
 from ..archive import load
 from ..exports import REPORT
 from ..exports import export as exports_of
+from . import completion
 from .failure import Failure
 from .options import json_option, wants_json
 from .render import plain, progress, say, say_json, sentence
@@ -23,7 +24,7 @@ _LARGEST = 512 * 1024 * 1024
 
 
 @click.command(short_help="Show a stored session in the browser.")
-@click.argument("session", default="last", metavar="[SESSION|FILE]")
+@click.argument("session", default="last", metavar="[SESSION|FILE]", shell_complete=completion.sessions)
 @click.option("--viewer", type=click.Choice(["report", "speedscope"]), default="report", help="What to look with.")
 @click.option(
     "--speedscope-dir",

@@ -22,6 +22,7 @@ from .session import (
 )
 from .slow import SlowRequest, SlowRequests, slowest
 from .tree import ApplicationTree, CallTree, Track, TreeBuilder
+from .words import human_size
 
 __all__ = [
     "DATA_KINDS",
@@ -52,6 +53,7 @@ __all__ = [
     "TreeBuilder",
     "WorkerId",
     "bucket_of",
+    "human_size",
     "merge_recordings",
     "slowest",
 ]

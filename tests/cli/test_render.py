@@ -6,11 +6,8 @@ import io
 import threading
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from flask_profiling.cli import render
-from flask_profiling.views import human_size
 from tests.cli.conftest import lines_within
 
 
@@ -28,14 +25,6 @@ from tests.cli.conftest import lines_within
 )
 def test_text_from_elsewhere_cannot_steer_the_terminal(text: object, shown: str) -> None:
     assert render.plain(text) == shown
-
-
-@given(st.integers(0, 10**17))
-@example(999)
-@example(999_949)
-@example(999_950)
-def test_sizes_are_written_as_the_server_writes_them(count: int) -> None:
-    assert render.size(count) == human_size(count)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,13 @@
+"""How numbers are written for people, wherever they are shown; no data lives here."""
+
+from __future__ import annotations
+
+
+def human_size(size: int) -> str:
+    """Write a number of bytes for people, such as ``512B`` or ``2.4MB``; 1 KB is 1000 bytes, as in Chrome and in SI."""
+    amount = float(size)
+    for unit in ("B", "KB", "MB", "GB"):
+        if round(amount, 1) < 1000:
+            return f"{size}B" if unit == "B" else f"{amount:.1f}{unit}"
+        amount /= 1000
+    return f"{amount:.1f}TB"

@@ -1,0 +1,24 @@
+"""Tests of how numbers are written for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_profiling.model import human_size
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0B"),
+        (999, "999B"),
+        (1000, "1.0KB"),
+        (2_400_000, "2.4MB"),
+        (999_949, "999.9KB"),
+        (999_950, "1.0MB"),
+        (1024**3, "1.1GB"),
+        (5 * 10**15, "5000.0TB"),
+    ],
+)
+def test_a_size_is_written_for_people(size: int, text: str) -> None:
+    assert human_size(size) == text
