@@ -8,6 +8,7 @@ the session and was still alive at stop (growth); what shrank shows as nothing.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -25,8 +26,8 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
     """Write the sites of a recording as ``{"head": node, "samples": […], "notes": […]}`` in ASCII.
 
     A node is ``{callFrame, selfSize, id, children}``, its line 0-based; a sample is one site: ``{size, nodeId,
-    ordinal}``. Where stacks are known to belong to routes, the first level are these. Raises Unavailable where no
-    allocations were recorded.
+    ordinal}``. A function that is on a stack already is called ``f (recursion 1)`` there. Where stacks are known to
+    belong to routes, the first level are these. Raises Unavailable where no allocations were recorded.
     """
     found = recording.recording(Allocations.kind)
     if found is None or not isinstance(found.data, Allocations):
@@ -49,13 +50,16 @@ class _Tree:
     def __init__(self, allocations: Allocations) -> None:
         self._frames = [_NOWHERE % '"(root)"']
         self._sizes = [0]
-        self._children: list[dict[Frame, int]] = [{}]
-        self._call_frames: dict[Frame, str] = {}
+        self._children: list[dict[str, int]] = [{}]
+        self._call_frames: dict[tuple[Frame, int], str] = {}
         self._scripts: dict[str, int] = {}
         for stack, amount in allocations.sites.items():
             node = self._top(allocations.routes.get(stack, _UNTOLD)) if allocations.routes else 0
+            seen: Counter[str] = Counter()
             for frame in stack:
-                node = self._children[node].get(frame) or self._add(node, frame)
+                plain = self._call_frame(frame, 0)
+                node = self._below(node, self._call_frame(frame, seen[plain]) if plain in seen else plain)
+                seen[plain] += 1
             self._sizes[node] += max(0, amount.size_growth)
         if allocations.rest_sites:
             node = self._top(f"({allocations.rest_sites} smaller sites)")
@@ -63,29 +67,37 @@ class _Tree:
 
     def _top(self, title: str) -> int:
         """Return the node below the root that stands for no function: a route, or what is left over."""
-        frame = Frame("", 0, title)
-        return self._children[0].get(frame) or self._add(0, frame, _NOWHERE % json.dumps(title))
+        return self._below(0, _NOWHERE % json.dumps(title))
 
-    def _add(self, parent: int, frame: Frame, call_frame: str = "") -> int:
-        node = len(self._frames)
-        self._frames.append(call_frame or self._call_frame(frame))
+    def _below(self, parent: int, call_frame: str) -> int:
+        known = self._children[parent].get(call_frame)
+        if known is not None:
+            return known
+        node = self._children[parent][call_frame] = len(self._frames)
+        self._frames.append(call_frame)
         self._sizes.append(0)
         self._children.append({})
-        self._children[parent][frame] = node
         return node
 
-    def _call_frame(self, frame: Frame) -> str:
-        known = self._call_frames.get(frame)
+    def _call_frame(self, frame: Frame, again: int) -> str:
+        """Return the call frame of a function that is on the stack ``again`` times already.
+
+        DevTools adds up the bytes below all frames that are called alike, also where one is below the other (its guard
+        against that forgets the callers), and would show several times what there is: so an inner one has a name of its
+        own.
+        """
+        known = self._call_frames.get((frame, again))
         if known is None:
             url = _chrome.url_of(frame.file)
+            name = frame.name or f"({frame.file.replace(chr(92), '/').rpartition('/')[2]}:{frame.line})"
             document = {
-                "functionName": frame.name or f"({frame.file.replace(chr(92), '/').rpartition('/')[2]}:{frame.line})",
+                "functionName": f"{name} (recursion {again})" if again else name,
                 "scriptId": str(self._scripts.setdefault(frame.file, len(self._scripts) + 1)),
                 "url": url,
                 "lineNumber": max(frame.line - 1, 0) if url else -1,
                 "columnNumber": 0 if url else -1,
             }
-            known = self._call_frames[frame] = json.dumps(document, separators=(",", ":"))
+            known = self._call_frames[frame, again] = json.dumps(document, separators=(",", ":"))
         return known
 
     def text(self) -> Iterator[str]:

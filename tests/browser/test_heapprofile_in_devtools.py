@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,10 +32,14 @@ SITES = {
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    directory = tmp_path_factory.mktemp("browser")
-    with devtools.chromium(directory) as browser:
-        yield opened(browser, directory)
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with devtools.chromium(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, tmp_path: Path) -> Page:
+    return opened(browser, tmp_path, shop())
 
 
 def shop() -> SessionRecording:
@@ -45,9 +50,20 @@ def shop() -> SessionRecording:
     return SessionRecording(plain.session, plain.workers, (), {}, parts, {})
 
 
-def opened(browser: Browser, directory: Path) -> Page:
+def recursive() -> SessionRecording:
+    """What a walk over a tree, and imports within imports, leave behind: functions that call themselves, or in turn."""
+    walk, step, load, leaf = (Frame("/srv/shop/tree.py", line, f"f{line}") for line in (10, 20, 30, 40))
+    stacks = [(walk,) * depth for depth in (1, 2, 3, 4)]
+    stacks += [(load, step, walk, step, walk), (load, step, load, step, leaf), (load, walk, walk, leaf)]
+    plain = recording({})
+    found = Allocations(5, False, {stack: Amount(100_000, 1, 100_000, 1) for stack in stacks})
+    parts = (Recording("allocations", found),)
+    return SessionRecording(plain.session, plain.workers, (), {}, parts, {})
+
+
+def opened(browser: Browser, directory: Path, subject: SessionRecording) -> Page:
     file = directory / "allocations.heapprofile"
-    file.write_bytes(written("heapprofile", shop()))
+    file.write_bytes(written("heapprofile", subject))
     page = devtools.front_end(browser, "heap-profiler")
     devtools.load_file(page, file)
     page.get_by_role("treeitem", name="allocations").click()
@@ -65,3 +81,17 @@ def test_every_line_is_listed_with_its_own_bytes_and_those_below_it(page: Page) 
         ["250 kB6.58 %", "250 kB6.58 %", "recommend\n/srv/shop/api.py:7"],
         ["50.0 kB1.32 %", "50.0 kB1.32 %", "(70 smaller sites)"],
     ]
+
+
+def shares(cells: list[str]) -> tuple[float, float]:
+    """Return the percentages of own bytes and of all below, of one line."""
+    own, below = (float(re.findall(r"([\d.]+)\s*%", cell)[0]) for cell in cells[:2])
+    return own, below
+
+
+def test_functions_that_call_themselves_hold_no_more_than_there_is(browser: Browser, tmp_path: Path) -> None:
+    _, *shown = devtools.rows(opened(browser, tmp_path, recursive()))
+    found = [shares(cells) for cells in shown]
+    assert sum(own for own, _ in found) == pytest.approx(100, abs=0.1)
+    assert max(below for _, below in found) <= 100
+    assert any("(recursion 1)" in cells[2] for cells in shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from hypothesis import given
@@ -67,6 +68,17 @@ def test_a_line_without_a_function_is_called_by_its_place() -> None:
     assert child["callFrame"]["functionName"] == "(a.py:7)"
 
 
+def test_a_function_on_the_stack_again_has_another_name_each_time() -> None:
+    walk, leaf = Frame("/srv/shop/tree.py", 10, "walk"), Frame("/srv/shop/tree.py", 30, "leaf")
+    sites = {(walk, leaf, walk, walk): Amount(4, 1, 4, 1), (walk, leaf): Amount(2, 1, 2, 1)}
+    names, node = [], profile(Allocations(4, True, sites))["head"]
+    while node["children"]:
+        (node,) = node["children"]
+        names.append(node["callFrame"]["functionName"])
+    assert names == ["walk", "leaf", "walk (recursion 1)", "walk (recursion 2)"]
+    assert node["selfSize"] == 4
+
+
 def test_what_shrank_shows_as_nothing() -> None:
     found = profile(Allocations(1, False, {(VIEW,): Amount(10, 1, -500, -3)}))
     assert found["samples"] == []
@@ -77,6 +89,15 @@ frames = st.builds(Frame, st.sampled_from(["/a.py", "/b.py"]), st.integers(1, 3)
 amounts = st.builds(Amount, st.integers(0, 10**6), st.integers(0, 99), st.integers(-(10**6), 10**6), st.integers(-9, 9))
 
 
+def below_each(node: Any) -> Counter[str]:
+    """Return the bytes below each call frame as DevTools adds them up: all nodes of one, wherever they are."""
+    key = json.dumps(node["callFrame"])
+    found = Counter({key: total(node)})
+    for child in node["children"]:
+        found += below_each(child)
+    return found
+
+
 @given(st.dictionaries(st.lists(frames, max_size=4).map(tuple), amounts, max_size=20), amounts, st.integers(0, 3))
 def test_no_byte_of_growth_is_lost_or_made_up(
     sites: dict[tuple[Frame, ...], Amount], rest: Amount, rest_sites: int
@@ -84,4 +105,5 @@ def test_no_byte_of_growth_is_lost_or_made_up(
     found = profile(Allocations(4, False, sites, rest, rest_sites))
     grown = sum(max(0, amount.size_growth) for amount in sites.values())
     grown += max(0, rest.size_growth) if rest_sites else 0
+    assert max(below_each(found["head"]).values(), default=0) <= grown, "no line of DevTools is above 100 %"
     assert total(found["head"]) == sum(sample["size"] for sample in found["samples"]) == grown
