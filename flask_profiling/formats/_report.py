@@ -109,6 +109,7 @@ def _routes(recording: SessionRecording) -> list[list[object]]:
             round(times.quantile(0.95), 6),
             round(times.wall_time, 6),
             round(times.cpu_time, 6),
+            round(times.gc_time, 6),
         ]
         for route, times in recording.requests.items()
     ]

@@ -37,7 +37,7 @@ class RouteTimes:
     """The requests of one route: how many, how many failed (status 500 and up), wall and CPU seconds in all.
 
     ``buckets`` maps :func:`bucket_of` a request's wall time to the number of such requests; ``traced`` are the slowest
-    of those that belong to a trace.
+    of those that belong to a trace. ``gc_time`` is the wall time of garbage collections that ran in their threads.
     """
 
     requests: int = 0
@@ -46,6 +46,7 @@ class RouteTimes:
     cpu_time: float = 0.0
     buckets: Mapping[int, int] = field(default_factory=dict)
     traced: tuple[TracedRequest, ...] = ()
+    gc_time: float = 0.0
 
     def quantile(self, fraction: float) -> float:
         """Return the wall time in seconds that ``fraction`` of the requests did not exceed, within 9 %."""
@@ -75,6 +76,7 @@ class RouteTimes:
             self.cpu_time + other.cpu_time,
             buckets,
             slowest_traced((*self.traced, *other.traced)),
+            self.gc_time + other.gc_time,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -84,6 +86,7 @@ class RouteTimes:
             "errors": self.errors,
             "wallSeconds": self.wall_time,
             "cpuSeconds": self.cpu_time,
+            "gcSeconds": self.gc_time,
             "buckets": [[bucket, number] for bucket, number in sorted(self.buckets.items())],
             "traced": [list(request) for request in self.traced],
         }
@@ -101,6 +104,7 @@ class RouteTimes:
             _json.real(document.get("cpuSeconds")),
             {min(_json.count(bucket), 1000): _json.count(number) for bucket, number in rows},
             slowest_traced(traced),
+            _json.real(document.get("gcSeconds", 0.0)),
         )
 
 

@@ -7,14 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from ..engines import Engine, RequestEngine, SingleRequestEngine
 from ..errors import ProfilingError
 from ..model import Part, Recording, RouteTimes, WorkerId, bucket_of
 from ..model.requests import MOST_TRACED, TracedRequest, slowest_traced
+from .pauses import Pauses, Place
 from .slow import WITHOUT_CALLS, Finished, SlowLog
 
 logger = logging.getLogger("flask_profiling")
+
+# The part of the wall time of all requests from which on collecting garbage is worth a sentence.
+_MUCH_COLLECTING = 0.05
 
 
 class Visit:
@@ -24,7 +29,19 @@ class Visit:
     about how many bytes that holds; ``shares`` are those parts of it that run in other threads.
     """
 
-    __slots__ = ("cpu", "cpu_mark", "route", "shares", "single", "started", "thread", "tokens", "trace_of", "weight")
+    __slots__ = (
+        "cpu",
+        "cpu_mark",
+        "place",
+        "route",
+        "shares",
+        "single",
+        "started",
+        "thread",
+        "tokens",
+        "trace_of",
+        "weight",
+    )
 
     def __init__(self, route: str, started: float, trace_of: Callable[[], str] | None = None) -> None:
         self.route = route
@@ -32,6 +49,7 @@ class Visit:
         self.trace_of = trace_of
         self.cpu = 0.0
         self.cpu_mark = 0.0
+        self.place: Place | None = None
         self.tokens: list[tuple[RequestEngine, object]] = []
         self.thread = ""
         self.single: object = None
@@ -102,6 +120,8 @@ class Live:
         self._lock = threading.Lock()
         self._wall_clock = wall_clock
         self._cpu_clock = cpu_clock
+        self._pauses = Pauses(wall_clock)
+        self._pauses.start()
 
     def begin(self, route: str, *, trace_of: Callable[[], str] | None = None) -> Visit:
         """Take a request in; :meth:`resume` must follow in the thread that runs it."""
@@ -118,6 +138,7 @@ class Live:
         visit.cpu_mark = self._cpu_clock()
         if self._stopped:
             return
+        visit.place = self._pauses.enter(visit.route)
         for engine in self._request_engines:
             try:
                 token = engine.enter(visit.route) if engine is not self._single else self._entered(visit)
@@ -134,6 +155,9 @@ class Live:
                 engine.leave(token)
             except Exception as error:
                 self._log_once(engine, error)
+        if visit.place is not None:
+            self._pauses.leave(visit.place)
+            visit.place = None
         visit.cpu += self._cpu_clock() - visit.cpu_mark
 
     def end(self, visit: Visit, *, failed: bool, status: int = 0) -> None:
@@ -186,7 +210,7 @@ class Live:
         """Stop every engine and return this worker's part; called once."""
         with self._lock:
             self._stopped = True
-            requests = {route: tally.frozen() for route, tally in self._tallies.items()}
+            requests = self._requests()
             in_flight = self._in_flight
             still_open = list(self._open.values())
         recordings = [recording for engine in self.engines if (recording := self._stopped_engine(engine)) is not None]
@@ -201,9 +225,23 @@ class Live:
             recordings.append(Recording("worker", None, tuple(self._notes)))
         return Part(self.worker, self.session_id, requests, tuple(recordings))
 
+    def _requests(self) -> dict[str, RouteTimes]:
+        """Return the times of each route, and say so where collecting garbage is much of them."""
+        pauses = self._pauses
+        pauses.stop()
+        requests = {route: tally.frozen() for route, tally in self._tallies.items()}
+        if pauses.share({route: times.wall_time for route, times in requests.items()}) >= _MUCH_COLLECTING:
+            within = sum(pauses.by_route.values())
+            self._notes.append(
+                f"worker {self.worker.pid}: the garbage collector ran {pauses.number} times and took "
+                f"{pauses.seconds:.3f} s, {within:.3f} s of it inside requests, as part of whatever triggered it"
+            )
+        return {route: replace(times, gc_time=pauses.by_route.get(route, 0.0)) for route, times in requests.items()}
+
     def abandon(self) -> None:
         """In a forked child: put this process back as it was, and keep nothing."""
         self._stopped = True
+        self._pauses.stop()
         for engine in self.engines:
             with suppress(Exception):
                 engine.abandon()

@@ -168,10 +168,10 @@ def test_the_data_holds_what_was_recorded(lived: Sequence[Thread]) -> None:
 
 
 def test_routes_have_their_times() -> None:
-    times = RouteTimes(4, 1, 0.5, 0.2, {bucket_of(0.1): 3, bucket_of(0.2): 1})
+    times = RouteTimes(4, 1, 0.5, 0.2, {bucket_of(0.1): 3, bucket_of(0.2): 1}, gc_time=0.05)
     data = data_of(replace(shop(), requests={"GET /": times}))
-    route, requests, errors, p50, p95, wall, cpu = data["routes"][0]
-    assert (route, requests, errors, wall, cpu) == ("GET /", 4, 1, 0.5, 0.2)
+    route, requests, errors, p50, p95, wall, cpu, collecting = data["routes"][0]
+    assert (route, requests, errors, wall, cpu, collecting) == ("GET /", 4, 1, 0.5, 0.2, 0.05)
     assert p50 == pytest.approx(0.1, rel=0.09)
     assert p95 == pytest.approx(0.2, rel=0.09)
 

@@ -70,11 +70,12 @@ def test_they_survive_json(durations: list[float]) -> None:
 
 
 def test_the_shape_in_json() -> None:
-    assert RouteTimes(2, 1, 1.5, 0.75, {152: 1, 8: 1}).to_json() == {
+    assert RouteTimes(2, 1, 1.5, 0.75, {152: 1, 8: 1}, gc_time=0.125).to_json() == {
         "requests": 2,
         "errors": 1,
         "wallSeconds": 1.5,
         "cpuSeconds": 0.75,
+        "gcSeconds": 0.125,
         "buckets": [[8, 1], [152, 1]],
         "traced": [],
     }
@@ -92,9 +93,15 @@ def test_of_the_traced_requests_the_slowest_are_kept_over_all_workers() -> None:
     assert RouteTimes.from_json(through_json(merged.to_json())) == merged
 
 
-def test_times_that_an_older_version_stored_have_no_traces() -> None:
+def test_pauses_of_the_garbage_collector_add_up_over_workers() -> None:
+    merged = RouteTimes(1, gc_time=0.25).merged_with(RouteTimes(1, gc_time=0.5))
+    assert merged.gc_time == 0.75
+    assert RouteTimes.from_json(through_json(merged.to_json())) == merged
+
+
+def test_times_that_an_older_version_stored_have_no_traces_and_no_pauses() -> None:
     document = RouteTimes(1, 0, 1.0, 1.0, {8: 1}).to_json()
-    del document["traced"]
+    del document["traced"], document["gcSeconds"]
     assert RouteTimes.from_json(document) == RouteTimes(1, 0, 1.0, 1.0, {8: 1})
 
 

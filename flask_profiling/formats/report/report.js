@@ -207,18 +207,18 @@
     return [...costs.entries()].filter(([, us]) => us > 0).sort((a, b) => b[1] - a[1]).slice(0, 3);
   }
   function showRoutes() {
-    const titles = ["Route", "Requests", "Errors", "p50", "p95", "Wall", "CPU"];
+    const titles = ["Route", "Requests", "Errors", "p50", "p95", "Wall", "CPU", "GC"];
     const head = el("tr", {}, ...titles.map((text, place) => el("th", { scope: "col", className: place ? "n" : "", text })), N ? el("th", { scope: "col", text: "Hottest functions (own time)" }) : null);
     const labels = new Map();
     for (let node = 0; node < N; node++) if (parent[node] < 0) labels.set(data.functions[fn[node]][2], fn[node]);
-    const body = [...data.routes].sort((a, b) => b[5] - a[5]).map(([route, requests, errors, p50, p95, wall, cpu]) => {
+    const body = [...data.routes].sort((a, b) => b[5] - a[5]).map(([route, requests, errors, p50, p95, wall, cpu, gc]) => {
       const label = labels.has(route) ? labels.get(route) : -1;
       const total = label < 0 ? 0 : all.reduce((sum, us, node) => sum + (routeOf[node] === label ? us : 0), 0);
       const name = label < 0 ? el("span", { className: "name", text: plain(route) })
         : el("button", { className: "link name", type: "button", text: plain(route), title: "Show this route alone", onclick: () => { $("route").value = label; state.route = label; rebuild(true); $("flame-card").scrollIntoView({ block: "start" }); } });
       const hot = label < 0 ? [] : hottest(label).map(([item, us]) => el("li", {}, nameButton(item), el("small", { text: percent(us, total) })));
       return el("tr", {}, el("td", {}, name), el("td", { className: "n", text: number(requests) }), el("td", { className: errors ? "n bad" : "n", text: number(errors) }),
-        ...[p50, p95, wall, cpu].map((seconds) => el("td", { className: "n", text: time(seconds * 1e6) })), N ? el("td", {}, el("ul", { className: "hot" }, ...hot)) : null);
+        ...[p50, p95, wall, cpu, gc].map((seconds) => el("td", { className: "n", text: time(seconds * 1e6) })), N ? el("td", {}, el("ul", { className: "hot" }, ...hot)) : null);
     });
     $("routes").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
     $("routes-card").hidden = !data.routes.length;
