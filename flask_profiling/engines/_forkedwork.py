@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 
+from ..errors import EngineBusy
 from . import _heapchild, _heapfork
 
 _DEADLINE = 60
@@ -25,21 +26,27 @@ class NotDone(Exception):
 def in_child(
     work: Callable[[], object],
     *,
-    fork: Callable[[], int],
+    fork: Callable[[], int] | None,
+    shortage: Callable[[], str],
     keep: Sequence[int] = (),
     seconds: int = _DEADLINE,
 ) -> object:
-    """Run ``work`` in a forked child and return what it returned, as JSON values.
+    """Run ``work`` in a forked child (without ``fork``: here) and return what it returned, as JSON values.
 
-    ``keep`` are descriptors that the child needs, ``seconds`` is the longest it may take. Whatever ``work`` needs must
-    be imported before. Raises NotDone; the child is gone in any case.
+    ``shortage`` tells why there is too little memory, or nothing; ``keep`` are descriptors that the child needs;
+    ``seconds`` is the longest it may take. Whatever ``work`` needs must be imported before. Raises NotDone; the child
+    is gone in any case.
     """
     try:
-        with tempfile.TemporaryFile() as report:
-            descriptor = report.fileno()
-            pid = _heapfork.spawn(lambda mask: _run(work, descriptor, [descriptor, *keep], seconds, mask), fork)
-            code = _heapfork.wait(pid, seconds)
-            text = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        with _heapfork.turn(seconds):
+            short = shortage()
+            if short:
+                raise NotDone(f"there is too little memory ({short})")
+            if fork is None:
+                return json.loads(_encode(work()))
+            code, text = _forked(work, fork, keep, seconds)
+    except EngineBusy as error:
+        raise NotDone(str(error)) from error
     except OSError as error:
         raise NotDone(error.strerror or type(error).__name__) from error
     try:
@@ -47,6 +54,16 @@ def in_child(
     except ValueError:
         raise NotDone(_reason(code)) from None
     return result
+
+
+def _forked(
+    work: Callable[[], object], fork: Callable[[], int], keep: Sequence[int], seconds: int
+) -> tuple[int | None, bytes]:
+    with tempfile.TemporaryFile() as report:
+        descriptor = report.fileno()
+        pid = _heapfork.spawn(lambda mask: _run(work, descriptor, [descriptor, *keep], seconds, mask), fork)
+        code = _heapfork.wait(pid, seconds)
+        return code, os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
 def _run(work: Callable[[], object], report: int, keep: Sequence[int], seconds: int, mask: Iterable[int]) -> None:

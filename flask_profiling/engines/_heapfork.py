@@ -1,13 +1,17 @@
-"""Forking the child that walks the heap, waiting for it with a bound, and reaping it; knows nothing of what the child
-writes."""
+"""Forking the child that walks the heap, one at a time, waiting for it with a bound, and reaping it; knows nothing of
+what the child writes."""
 
 from __future__ import annotations
 
 import os
 import select
 import signal
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from ..errors import EngineBusy
 
 # Seconds between two looks at the child: short against a walk, long against the cost of a look.
 POLL = 0.02
@@ -17,6 +21,24 @@ _GRACE = 10.0
 _FIRST_WORDS = 10.0
 
 _ALL_SIGNALS = signal.valid_signals()
+_one_at_a_time = threading.Lock()
+
+
+@contextmanager
+def turn(seconds: float) -> Iterator[None]:
+    """Wait until no other child of this process looks at its memory; raises EngineBusy.
+
+    By looking again, since a lock would hold up all greenlets of the thread.
+    """
+    deadline = time.monotonic() + seconds
+    while not _one_at_a_time.acquire(blocking=False):
+        if time.monotonic() > deadline:
+            raise EngineBusy("another look at this process's memory does not end; try again later")
+        time.sleep(POLL)
+    try:
+        yield
+    finally:
+        _one_at_a_time.release()
 
 
 def spawn(child: Callable[[Iterable[int]], None], fork: Callable[[], int]) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import CodeType, ModuleType
 from typing import IO
@@ -41,7 +40,6 @@ _OWN = "The profiler's own {size:.0f} KB are left out."
 _OWN_IS_NOTED = 10_000
 
 _FORK: Callable[[], int] | None = getattr(os, "fork", None)
-_one_at_a_time = threading.Lock()
 
 
 class AllocationsEngine:
@@ -134,17 +132,9 @@ class AllocationsEngine:
 
     def _worked(self, work: Callable[[bool], object]) -> object:
         """Run ``work(stop)`` in a child, or here where there can be none; raises NotDone."""
-        with _one_at_a_time:
-            shortage = self._shortage()
-            if shortage:
-                raise _forkedwork.NotDone(f"there is too little memory ({shortage})")
-            if self._fork is None:
-                return json.loads(json.dumps(work(self._ours)))
-            return _forkedwork.in_child(
-                lambda: work(True),
-                fork=self._fork,
-                keep=() if self._baseline is None else (self._baseline.fileno(),),
-            )
+        stop = self._ours or self._fork is not None
+        keep = () if self._baseline is None else (self._baseline.fileno(),)
+        return _forkedwork.in_child(lambda: work(stop), fork=self._fork, shortage=self._shortage, keep=keep)
 
     def _write_baseline(self, stop: bool) -> None:
         assert self._baseline is not None

@@ -7,12 +7,10 @@ import gc
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 
-from ..errors import EngineBusy, Unavailable
+from ..errors import Unavailable
 from ..model import Recording
 from ..model.heap import HeapSummary
 from . import EngineOptions, _heapchild, _heapfiles, _heapfork, _heapmemory
@@ -31,7 +29,6 @@ _FORK: Callable[[], int] | None = getattr(os, "fork", None)
 
 # Pages of addresses in which earlier snapshots found objects: they make an object's id the same in every snapshot.
 _known_pages: list[int] = []
-_one_at_a_time = threading.Lock()
 
 
 class HeapEngine:
@@ -62,7 +59,7 @@ class HeapEngine:
     def stop(self) -> Recording:
         """Take the snapshot; where that fails, count the objects by class instead and say why."""
         caller = sys._getframe(1)
-        with _turn(self._deadline):
+        with _heapfork.turn(self._deadline):
             if self._fork is None:
                 return _counted("This platform cannot fork, so no heap snapshot was written")
             shortage = self._shortage()
@@ -103,21 +100,6 @@ class HeapEngine:
         _known_pages.extend(pages)  # type: ignore[arg-type]
         note = _FULL if self._options.heap_values == "full" else _REDACTED
         return Recording("heap", HeapSummary.from_json(report["summary"]), (note,), (name,))
-
-
-@contextmanager
-def _turn(seconds: float) -> Iterator[None]:
-    """Wait for another snapshot in this process to end; by looking, since a lock would hold up all greenlets of the
-    thread."""
-    deadline = time.monotonic() + seconds
-    while not _one_at_a_time.acquire(blocking=False):
-        if time.monotonic() > deadline:
-            raise EngineBusy("another heap snapshot of this process does not end; try again later")
-        time.sleep(_heapfork.POLL)
-    try:
-        yield
-    finally:
-        _one_at_a_time.release()
 
 
 def _failure(code: int | None, report: dict[str, object]) -> str:

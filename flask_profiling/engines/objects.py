@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from types import ModuleType
 
 from ..model import Recording
 from ..model.memory import Growth
-from . import EngineOptions, _forkedwork, _heapmemory
+from . import EngineOptions, _forkedwork, _heapchild, _heapmemory
 from ._heapnames import class_name, identifier, namespace, plain_keys, type_mro
 
 _UNCOUNTED = "How many objects of each class there are was not counted: {reason}."
@@ -26,7 +24,6 @@ _CAVEAT = "Object counts are of what the garbage collector knows, and garbage th
 _BUILTINS = "builtins."
 
 _FORK: Callable[[], int] | None = getattr(os, "fork", None)
-_one_at_a_time = threading.Lock()
 
 
 class ObjectsEngine:
@@ -70,18 +67,13 @@ class ObjectsEngine:
         if self._fork is None:
             raise _forkedwork.NotDone(_NO_FORK)
         objgraph = _objgraph()
-        with _one_at_a_time:
-            shortage = self._shortage()
-            if shortage:
-                raise _forkedwork.NotDone(f"there is too little memory ({shortage})")
-            found = _forkedwork.in_child(lambda: _in_child(objgraph), fork=self._fork)
+        found = _forkedwork.in_child(lambda: _in_child(objgraph), fork=self._fork, shortage=self._shortage)
         assert isinstance(found, dict)
         return found
 
 
 def _in_child(objgraph: ModuleType | None) -> dict[str, int]:
-    if "tracemalloc" in sys.modules:
-        sys.modules["tracemalloc"].stop()  # tracing would make counting five times slower
+    _heapchild.untrace()
     return count(objgraph)
 
 
