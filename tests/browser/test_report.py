@@ -109,7 +109,7 @@ def test_it_says_what_the_session_was(seen: Seen) -> None:
     assert seen.text("#session").startswith("prof-")
     assert "300 ms in all" in seen.text("#flame-sum")
     assert seen.rows("#routes")[0][:3] == ["GET /", "2", "0"]
-    assert seen.rows("#routes")[1][7].startswith("price42.9 %")
+    assert seen.rows("#routes")[1][8].startswith("price42.9 %")
     assert "Only a test." in seen.text("#notes")
     assert seen.rows("#functions")[0] == ["price\npages.py:541", "100 ms", "100 ms", "3"]
 
