@@ -76,6 +76,8 @@ def _run(work: Callable[[], object], report: int, keep: Sequence[int], seconds: 
         code = _heapchild.DONE
     except MemoryError:
         code = _heapchild.NO_MEMORY
+    except OSError as error:
+        code = _heapchild.code_of(error)
     except BaseException:
         code = _heapchild.FAILED
     finally:
@@ -83,8 +85,11 @@ def _run(work: Callable[[], object], report: int, keep: Sequence[int], seconds: 
 
 
 def _reason(code: int | None) -> str:
-    if code == _heapchild.NO_MEMORY:
-        return "there was too little memory"
     if code is not None and code < 0:
         return f"the process that counts was ended by signal {-code} (out of memory or out of time)"
-    return f"the process that counts ended with code {code}"
+    reasons = {
+        None: "the process that counts was lost",
+        _heapchild.NO_MEMORY: "there was too little memory",
+        _heapchild.NO_SPACE: f"the disk of {tempfile.gettempdir()} is full",
+    }
+    return reasons.get(code, f"the process that counts ended with code {code}")

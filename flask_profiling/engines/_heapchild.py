@@ -74,13 +74,18 @@ def run(task: Task, mask: Iterable[int]) -> None:
     except MemoryError:
         code = NO_MEMORY
     except OSError as error:
-        code = NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else FAILED
+        code = code_of(error)
     except Orphaned:
         os.unlink(task.temporary)
     except BaseException as error:
         leave_word(task, error)
     finally:
         os._exit(code)
+
+
+def code_of(error: OSError) -> int:
+    """Return the code to leave with after an error of the system."""
+    return NO_SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else FAILED
 
 
 def stay_only_with(parent: int) -> None:

@@ -312,6 +312,20 @@ def test_code_without_a_file_of_its_own_gets_no_name(make: Make) -> None:
     assert Frame("<string>", 2, "") in lines
 
 
+def test_names_that_are_no_text_do_no_harm(make: Make) -> None:
+    code = compile("def odd():\n    KEPT.append(bytearray(10_000))\nodd()", "/srv/\udcff.py", "exec")
+    (function,) = [value for value in code.co_consts if isinstance(value, CodeType)]
+    odd = function.replace(co_name="\udc80")
+    code = code.replace(co_consts=tuple(odd if value is function else value for value in code.co_consts))
+    engine = make(2, **{"/\udc81 [odd]": (odd,)})
+    engine.start()
+    exec(code, {"KEPT": KEPT})
+    recording = engine.stop()
+    assert data(recording).by_route()["/\udc81 [odd]"].size_growth >= BLOCK
+    assert any(frame.file == "/srv/\udcff.py" for frame in data(recording).by_line())
+    assert Recording.from_json(json.loads(json.dumps(recording.to_json()))) == recording
+
+
 def test_it_comes_back_from_json_as_it_was(make: Make) -> None:
     engine = make()
     engine.start()
@@ -334,6 +348,9 @@ def test_it_works_while_threads_allocate_and_warnings_are_errors(tmp_path: Path)
         for thread in threads: thread.start()
         try:
             for _ in range(5):
+                objects = create("objects", EngineOptions("prof-test"))
+                objects.start()
+                assert objects.stop().data is not None
                 engine = create("allocations", EngineOptions("prof-test", Path(sys.argv[1]), allocation_frames=3))
                 engine.start()
                 done.wait(0.05)

@@ -71,6 +71,23 @@ def test_a_child_killed_in_the_middle_of_the_file_leaves_no_file(tmp_path: Path)
     assert "ended by signal 9" in note
 
 
+def test_a_child_killed_in_the_middle_of_the_walk_leaves_no_file(tmp_path: Path) -> None:
+    note = fault(
+        """
+    class Cut:
+        def __init__(self, heap): self.heap = heap
+        def __getattr__(self, name): return getattr(self.heap, name)
+        def __iter__(self):
+            for number, rows in enumerate(self.heap):
+                if number == 500: os.kill(os.getpid(), 9)
+                yield rows
+    after(snapshot("a", write=lambda heap, out: write_heap(Cut(heap), out)))
+    """,
+        tmp_path,
+    )
+    assert "ended by signal 9" in note
+
+
 def test_a_child_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     note = fault(
         """
