@@ -111,8 +111,9 @@ class Coordinator(Protocol):
     def deliver(self, part: Part) -> None:
         """Hand in this worker's part."""
 
-    def parts(self, session_id: str) -> tuple[Part, ...]:
-        """Return the parts that were delivered and are whole."""
+    def parts(self, session_id: str, *, own: Part | None = None) -> tuple[Part, ...]:
+        """Return the parts that were delivered and are whole, and ``own``, which the caller has at hand: it is not read
+        again, and is there also where it could not be delivered."""
 
     def collecting(self) -> Order | None:
         """Return a withdrawn order whose artifacts are not there yet, unless it was recovered (nobody waits for it)."""

@@ -215,12 +215,13 @@ class FileCoordinator:
         """Return the directory for large files; see the protocol."""
         return self._parts(session_id).path
 
-    def parts(self, session_id: str) -> tuple[Part, ...]:
-        """Return the parts that were delivered and are whole; see the protocol."""
+    def parts(self, session_id: str, *, own: Part | None = None) -> tuple[Part, ...]:
+        """Return the parts that were delivered and are whole, and the caller's own; see the protocol."""
         directory = self._parts(session_id)
-        parts = []
+        parts = [] if own is None else [own]
         for name in directory.names():
-            if worker_of(name.removesuffix(".json")) is None:
+            key = name.removesuffix(".json")
+            if worker_of(key) is None or (own is not None and key == self._members.key):
                 continue
             with suppress(DamagedData):
                 part = Part.from_json(loaded(directory.read(name, limit=_PART_LIMIT)))

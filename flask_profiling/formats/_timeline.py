@@ -103,6 +103,9 @@ def steps(tree: CallTree, lane: Lane) -> Iterator[tuple[int, int, bool]]:
             stack.append(node)
             yield time, node, True
             continue
+        if len(stack) > 1 and node == stack[-2]:  # most often one call ends, and its caller goes on
+            yield time, stack.pop(), False
+            continue
         path = _path(parents, node)
         common = 0
         while common < min(len(path), len(stack)) and path[common] == stack[common]:

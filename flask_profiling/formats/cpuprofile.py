@@ -82,7 +82,11 @@ class _Chart:
         places: dict[int, int] = {}
         for node, time, end in zip(lane.nodes, lane.times, lane.times[1:], strict=False):
             if end > time:
-                self._sample(self._gap() if node == IDLE else self._place(node, top, places), begin + time)
+                place = places.get(node)
+                if place is None:
+                    place = self._gap() if node == IDLE else self._place(node, top, places)
+                self.samples.append(place)
+                self.times.append(begin + time)
         self.now = begin + lane.times[-1]
 
     def add_rest(self, seconds: Sequence[float], top: int) -> None:

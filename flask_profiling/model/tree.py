@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar
 
 from ..errors import DamagedData
@@ -42,14 +43,8 @@ class Track:
     def from_json(cls, value: object, *, nodes: int, routes: int) -> Track:
         """Read what :meth:`to_json` wrote, for a tree of so many nodes and routes; raises DamagedData."""
         document = _json.mapping(value)
-        times: list[int] = []
-        now = 0
-        for step in _json.sequence(document.get("steps")):
-            now += _json.count(step)
-            times.append(now)
-        entered = [
-            _json.index(_json.integer(node) + 1, nodes + 1) - 1 for node in _json.sequence(document.get("nodes"))
-        ]
+        times = list(accumulate(_whole(document.get("steps"), lowest=0, highest=None)))
+        entered = _whole(document.get("nodes"), lowest=ROOT, highest=nodes - 1)
         requests = [_json.row(row, 3) for row in _json.sequence(document.get("requests"))]
         return cls(
             _json.count(document.get("worker")),
@@ -303,6 +298,19 @@ def _moved(track: Track, nodes: Sequence[int], routes: Sequence[int], later: int
 def _add(costs: dict[Function, Cost] | dict[tuple[Function, Function], Cost], key: object, cost: Cost) -> None:
     known: dict[object, Cost] = costs  # type: ignore[assignment]  # one kind of key per dict
     known[key] = known.get(key, NO_COST) + cost
+
+
+def _whole(value: object, *, lowest: int, highest: int | None) -> Sequence[int]:
+    """Return a column of whole numbers within bounds; there are hundreds of thousands, so they are checked as one."""
+    column = _json.sequence(value)
+    if not column:
+        return ()
+    if set(map(type, column)) != {int}:
+        raise DamagedData("expected a list of whole numbers; delete the damaged file")
+    numbers: Sequence[int] = column  # type: ignore[assignment]  # all are, as was just seen
+    if min(numbers) < lowest or (highest is not None and max(numbers) > highest):
+        raise DamagedData("a number in a timeline is out of its bounds; delete the damaged file")
+    return numbers
 
 
 def _columns(document: Mapping[str, object], *names: str) -> list[tuple[object, ...]]:

@@ -366,13 +366,12 @@ class Sessions:
         session_id = order.session.id
         try:
             self._wait_for_parts(session_id)
-            parts = list(self._coordinator.parts(session_id))
+            mine = own if own is not None and own.session_id == session_id else None
+            parts = self._coordinator.parts(session_id, own=mine)
             participants = self._coordinator.participants(session_id)
         except BaseException:
             self._coordinator.release(order)
             raise
-        if own is not None and own.session_id == session_id and all(part.worker != own.worker for part in parts):
-            parts.append(own)
         recording = merged(order.session, parts, participants, self._world.environment())
         try:
             return write_artifacts(

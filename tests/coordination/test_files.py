@@ -174,6 +174,18 @@ def test_parts_are_delivered_and_come_back(pair: tuple[FileCoordinator, FileCoor
     assert {each.worker for each in two.parts("prof-a-0001")} == {ONE, TWO}
 
 
+def test_the_part_that_a_collector_has_at_hand_is_not_read_again(pair: tuple[FileCoordinator, FileCoordinator]) -> None:
+    one, two = pair
+    publish(one, order())
+    two.deliver(part(worker=TWO))
+    mine = part(worker=ONE)
+    assert [each.worker for each in one.parts("prof-a-0001", own=mine)] == [ONE, TWO]  # it could not be delivered
+    one.deliver(mine)
+    found = one.parts("prof-a-0001", own=mine)
+    assert [each.worker for each in found] == [ONE, TWO]
+    assert found[0] is mine
+
+
 def test_a_part_for_a_session_that_is_over_is_refused(pair: tuple[FileCoordinator, FileCoordinator]) -> None:
     one, two = pair
     publish(one, order())
