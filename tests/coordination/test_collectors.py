@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flask_profiling.coordination import Order
+from flask_profiling.coordination._records import dumped
 from flask_profiling.coordination.files import FileCoordinator
 from flask_profiling.errors import DiskFull, StorageFailed
 from flask_profiling.model import Part, Recording, Session, SessionOptions, WorkerId
 from flask_profiling.processes import process_started
 from tests.faults import OtherSystem, open_descriptors
+from tests.model.documents import damaged
 
 ONE = WorkerId("test", 1, process_started(1))
 TWO = WorkerId("test", 2, process_started(1))
@@ -361,3 +365,58 @@ def test_an_unchanged_order_is_read_once(worker: Make) -> None:
     one.withdraw(ended())
     publish(one, order("prof-b-0001"))
     assert two.running() == order("prof-b-0001")
+
+
+def test_what_is_claimed_twice_or_released_twice_is_held_once_and_free_once(worker: Make) -> None:
+    one, two = worker(ONE), worker(TWO)
+    abandoned(worker, "prof-a-0001")
+    assert one._claim("prof-a-0001")
+    held = open_descriptors()
+    assert one._claim("prof-a-0001")
+    assert open_descriptors() == held
+    assert not two._claim("prof-a-0001")
+    assert open_descriptors() == held
+    one.release(ended())
+    one.release(ended())
+    assert two._claim("prof-a-0001")
+
+
+def test_a_forked_child_lets_go_of_the_collecting_without_a_word(worker: Make) -> None:
+    one = worker(ONE)
+    publish(one, order())
+    one.withdraw(ended())
+    before = len(open_descriptors())
+    one.forget()
+    assert len(open_descriptors()) == before - 2  # its own file and the claim
+    one.forget()
+
+
+DOCUMENTS = {
+    "part": Part(TWO, "prof-a-0001", {}, (Recording("cprofile", None, ("noted",)),)).to_json(),
+    "order": order().to_json(),
+    "session": ended().session.to_json(),
+}
+
+
+@given(data=st.data())
+@settings(max_examples=60)
+def test_a_file_that_is_damaged_anywhere_is_read_or_left_out(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    output = tmp_path_factory.mktemp("damage")
+    one = FileCoordinator(output)
+    one.join(ONE)
+    publish(one, order())
+    one.deliver(Part(ONE, "prof-a-0001", {}, ()))
+    written = {kind: dumped(data.draw(damaged(document))) for kind, document in DOCUMENTS.items()}
+    state = output / ".state"
+    (state / "parts" / "prof-a-0001" / "2-0-0@test.json").write_bytes(written["part"])
+    for place in ("session.json", "parts/prof-a-0001/order.json", "parts/prof-a-0001/withdrawn.json"):
+        (state / place).write_bytes(written["order"])
+    (state / "last.json").write_bytes(written["session"])
+    assert ONE in [part.worker for part in one.parts("prof-a-0001")]
+    one.running()
+    one.last()
+    one.collecting()
+    one.orphans()
+    one.forget()

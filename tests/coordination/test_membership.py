@@ -275,3 +275,27 @@ def test_what_could_not_be_written_is_written_by_the_next_join(root: Path) -> No
     member.join(ONE)
     assert (root / member.key).read_bytes() == b"profiling prof-a-0001".ljust(128)
     member.leave()
+
+
+def test_a_worker_that_forgot_itself_joins_again_under_the_same_name(one: Membership, root: Path) -> None:
+    one.join(ONE)
+    name = one.key
+    one.forget()
+    assert (root / name).exists()
+    one.join(ONE)
+    assert one.key == name
+    assert one.states() == (WorkerState(ONE, "", "idle"),)
+
+
+def test_a_file_that_cannot_be_removed_at_the_end_is_left_unlocked(root: Path) -> None:
+    def unlink(path: str, **named: object) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    before = open_descriptors()
+    member = Membership(PrivateDirectory(root, system=OtherSystem(unlink=unlink)))
+    member.join(ONE)
+    member.leave()
+    assert open_descriptors() == before
+    watcher = joined(root, TWO)
+    assert watcher.states() == (WorkerState(TWO, "", "idle"),)
+    watcher.leave()

@@ -399,3 +399,31 @@ def test_what_a_listener_meets_reaches_nobody(pair: tuple[Host, Host], hub: Hub)
     hub.down.add("one")
     pair[0].sessions._listen()
     assert pair[0].sessions.idle
+
+
+def test_a_relay_that_fails_at_the_stop_costs_only_the_others_answer(pair: tuple[Host, Host], hub: Hub) -> None:
+    one, _ = pair
+    one.sessions.start(CPU)
+
+    def fail(session_id: str) -> bool:
+        raise CoordinationFailed("the relay went away")
+
+    one.sessions._relay.withdraw = fail  # type: ignore[method-assign]
+    stopped = one.sessions.stop()
+    assert stopped.notes[-1] == "the relay went away; other hosts are not in this answer"
+    assert stopped.hosts == {}
+    assert one.names()
+
+
+def test_a_worker_that_another_of_its_host_was_faster_than_takes_part_all_the_same(
+    pair: tuple[Host, Host], hub: Hub, tmp_path: Path
+) -> None:
+    one, two = pair
+    hub.time.meanwhile = lambda: None
+    one.sessions.start(CPU)
+    two.look()
+    sibling = host(hub, tmp_path, "two", pid=2)
+    assert hub.order is not None
+    sibling.sessions._begin_here(*hub.order)
+    assert "prof-one-0001" in sibling.sessions._relayed
+    assert sibling.sessions.live is not None

@@ -304,3 +304,54 @@ def test_artifacts_stay_at_the_end_while_others_live_or_a_successor_comes(output
     assert stored(second)
     second.sessions.shut_down(recycled=True)
     assert stored(second)
+
+
+def test_who_loses_the_race_for_the_stop_is_told_so(output: Path) -> None:
+    worker = machine(output)
+    session_id = worker.sessions.start(CPU).session.id
+    worker.sessions._coordinator.withdraw = lambda order: False  # type: ignore[method-assign]
+    with pytest.raises(NotRunning, match=session_id):
+        worker.sessions.stop()
+
+
+def test_a_deadline_that_another_worker_kept_first_is_no_failure(
+    output: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = machine(output)
+    worker.sessions.start(SessionOptions("cprofile", False, 0, 5.0))
+    live = worker.sessions.live
+    assert live is not None
+    worker.sessions._coordinator.withdraw = lambda order: False  # type: ignore[method-assign]
+    worker.sessions._expire(live)
+    assert worker.sessions.live is None
+    assert caplog.records == []
+
+
+def test_an_order_that_changes_before_the_lock_is_held_is_not_followed(output: Path) -> None:
+    time = Time()
+    first, second = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    second.sessions.attend()
+    first.sessions.start(CPU)
+    coordinator = second.sessions._coordinator
+    real, seen = coordinator.running, []
+
+    def running() -> object:
+        seen.append(True)
+        return real() if len(seen) == 1 else None
+
+    coordinator.running = running  # type: ignore[method-assign,assignment]
+    second.sessions._follow()
+    assert len(seen) == 2
+    assert second.sessions.live is None
+
+
+def test_a_stale_order_that_another_worker_took_over_is_collected_by_that_one(output: Path) -> None:
+    time = Time()
+    dead = machine(output, pid=1, time=time)
+    dead.sessions.start(CPU)
+    dead.sessions.forget()
+    heir = machine(output, pid=2, time=time)
+    heir.sessions._coordinator.withdraw = lambda order: False  # type: ignore[method-assign]
+    heir.sessions._follow()
+    assert heir.sessions._recovered == []
+    assert heir.sessions.live is None

@@ -70,3 +70,18 @@ def test_a_killed_holder_holds_nothing(pair: tuple[int, int]) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.communicate(timeout=60)
     assert try_lock(two) is True
+
+
+def test_where_there_are_no_locks_everybody_may(monkeypatch: pytest.MonkeyPatch, pair: tuple[int, int]) -> None:
+    import importlib.util
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    found = importlib.util.find_spec("flask_profiling.system.locks")
+    assert found is not None
+    assert found.loader is not None
+    without = importlib.util.module_from_spec(found)
+    found.loader.exec_module(without)
+    assert without.CAN_LOCK is False
+    assert without.try_lock(pair[0]) is True
+    assert without.try_lock(pair[1]) is True
+    without.unlock(pair[0])
