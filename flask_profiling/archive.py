@@ -36,6 +36,12 @@ def snapshots(directory: Path) -> tuple[Artifact, ...]:
     return _of_type("heapsnapshot", directory)
 
 
+def artifacts(session_id: str, directory: Path) -> tuple[Artifact, ...]:
+    """Return everything that is stored of a session, by name."""
+    found = [item for item in _store(directory).artifacts() if item.session_id == session_id]
+    return tuple(sorted(found, key=lambda item: item.filename))
+
+
 def load(name: str, directory: Path) -> SessionRecording:
     """Read the recording that ``name`` stands for: ``last``, the id of a session or how it begins, a file's path, or a
     trace id that one holds (of each route the slowest requests have theirs kept).

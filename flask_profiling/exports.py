@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +96,13 @@ def _written(recording: SessionRecording, type: str) -> bytes:
         dot.write(recording, out)
         return svg.render(out.getvalue(), allow_pygraphviz=True)
     FORMATS[type].writer()(recording, out)
+    return out.getvalue()
+
+
+def report_with_files(recording: SessionRecording, named: Sequence[tuple[str, int, str]]) -> bytes:
+    """Return the HTML report with a list of the session's files: name, bytes, and what opens each."""
+    out = io.BytesIO()
+    html.write_with_files(recording, out, named=named)
     return out.getvalue()
 
 

@@ -14,8 +14,8 @@ from .options import json_option, wants_json
 from .render import plain, progress, say, say_json
 from .stored import directory_option, output_option, request_option, save, session_argument
 
-# What opens each of them.
-_OPENED_BY = {
+# What opens each type of file.
+OPENED_BY = {
     "collapsed": "flamegraph.pl, inferno, speedscope",
     "speedscope": "speedscope.app, or: flask profiling view --viewer speedscope",
     "pprof": "go tool pprof, speedscope",
@@ -26,6 +26,9 @@ _OPENED_BY = {
     "dot": "Graphviz",
     "svg": "any browser",
     "html": "any browser",
+    "heapsnapshot": "Chrome DevTools (Memory), or: flask profiling heap-paths",
+    "heapprofile": "Chrome DevTools (Memory), speedscope",
+    "recording": "flask profiling report, export, compare",
 }
 
 
@@ -72,4 +75,4 @@ def export(
     for path, item in rows:
         say(f"{plain(path)}  ({human_size(len(item.data))}{', ' + plain(item.title) if item.title else ''})")
     if rows:
-        say(f"Open with: {_OPENED_BY[type_]}")
+        say(f"Open with: {OPENED_BY[type_]}")

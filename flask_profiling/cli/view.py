@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import webbrowser
+from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
 import click
 
-from ..archive import load
-from ..exports import REPORT
+from ..archive import LAST, artifacts, load, recordings
 from ..exports import export as exports_of
+from ..exports import report_with_files
+from ..model import SessionRecording
 from . import completion
+from .export import OPENED_BY
 from .failure import Failure
 from .options import json_option, wants_json
-from .render import plain, progress, say, say_json, sentence
+from .render import plain, progress, say, say_json, sentence, table
 from .stored import directory_option
 from .viewserver import Page, Site, ViewServer
 
 # Files that speedscope reads as they are, besides our recordings.
 _PROFILES = (".cpuprofile", ".speedscope.json", ".pb.gz", ".collapsed.txt")
 _LARGEST = 512 * 1024 * 1024
+_MOST_LISTED = 10
 
 
 @click.command(short_help="Show a stored session in the browser.")
-@click.argument("session", default="last", metavar="[SESSION|FILE]", shell_complete=completion.sessions)
+@click.argument("session", required=False, metavar="[SESSION|FILE]", shell_complete=completion.sessions)
 @click.option("--viewer", type=click.Choice(["report", "speedscope"]), default="report", help="What to look with.")
 @click.option(
     "--speedscope-dir",
@@ -39,7 +43,7 @@ _LARGEST = 512 * 1024 * 1024
 @click.pass_context
 def view(
     ctx: click.Context,
-    session: str,
+    session: str | None,
     viewer: str,
     speedscope_dir: Path | None,
     port: int,
@@ -50,19 +54,21 @@ def view(
 
     A small server on 127.0.0.1 shows this one thing under an address that
     nobody can guess; it cannot be reached from other machines. SESSION is the
-    id of a session, how it begins or "last" (the default); FILE is a
-    recording, a report or, for speedscope, a profile.
+    id of a session, how it begins or "last"; FILE is a recording, a report
+    or, for speedscope, a profile. Without either it lists the sessions there
+    are and shows the newest. The page names the session's files, too.
 
     \b
     Example:
       flask profiling view
       flask profiling view --viewer speedscope --speedscope-dir ./speedscope
     """
+    name = session or LAST
     with progress("reading"):
         if viewer == "speedscope":
-            site, path = _speedscope(session, directory, speedscope_dir)
+            site, path = _speedscope(name, directory, speedscope_dir)
         else:
-            site, path = Site({"": _report(session, directory)}), ""
+            site, path = Site({"": _report(name, directory)}), ""
     try:
         server = ViewServer(site, port=port)
     except OSError as error:
@@ -73,6 +79,8 @@ def view(
             say_json({"success": True, "url": url})
         else:
             say(url)
+            if session is None:
+                _say_sessions(directory)
             say(sentence("Only this machine can reach it. Ctrl-C ends it."), err=True)
         if not no_browser and not webbrowser.open(url):
             say("No browser could be started; open the address yourself.", err=True)
@@ -88,8 +96,26 @@ def _report(name: str, directory: Path) -> Page:
         return Page(_content(path), "text/html; charset=utf-8")
     if path.name.endswith(_PROFILES):
         raise Failure(f"{plain(path.name)} is no report; add --viewer speedscope, or give the session's id")
-    (exported,) = exports_of(load(name, directory), REPORT)
-    return Page(exported.data, "text/html; charset=utf-8")
+    recording = load(name, directory)
+    return Page(report_with_files(recording, _files(recording, directory)), "text/html; charset=utf-8")
+
+
+def _files(recording: SessionRecording, directory: Path) -> list[tuple[str, int, str]]:
+    found = artifacts(recording.session.id, directory)
+    return [(str(directory / item.filename), item.size, OPENED_BY.get(item.type, "")) for item in found]
+
+
+def _say_sessions(directory: Path) -> None:
+    """List what can be viewed, the newest first, beside the address on stdout."""
+    found = recordings(directory)
+    rows: list[tuple[str, str, str, str]] = []
+    for item in found[:_MOST_LISTED]:
+        stored = datetime.fromtimestamp(item.created, timezone.utc)
+        number = len(artifacts(item.session_id, directory))
+        rows.append(("" if rows else "*", item.session_id, f"{stored:%Y-%m-%d %H:%M:%S} UTC", str(number)))
+    say(table(("", "Session", "Stored", "Files"), rows, right=(3,)), err=True)
+    more = f"{len(found) - len(rows)} older ones: flask profiling reports. " if len(found) > len(rows) else ""
+    say(sentence(f"{more}* is shown; name another to see that: flask profiling view SESSION"), err=True)
 
 
 def _speedscope(name: str, directory: Path, folder: Path | None) -> tuple[Site, str]:

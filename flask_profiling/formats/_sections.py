@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ..model import SessionRecording
 from ..model.heap import HeapSummary
@@ -23,6 +23,16 @@ def sections(recording: SessionRecording) -> list[Section]:
         if (item := recording.recording(kind)) is not None and item.data is not None
     ]
     return [section(data) for data, section in found]
+
+
+def files(named: Sequence[tuple[str, int, str]]) -> Section:
+    """Return a section of a session's files: their names, bytes, and what opens them."""
+    return {
+        "title": "Files of this session",
+        "text": "",
+        "columns": [["File", "t"], ["Bytes", "n"], ["Opens in", "t"]],
+        "rows": [list(row) for row in named],
+    }
 
 
 def _heap(data: object) -> Section:

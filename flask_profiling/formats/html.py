@@ -10,7 +10,7 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import BinaryIO
@@ -18,6 +18,7 @@ from typing import BinaryIO
 from ..model import Function, SessionRecording
 from ._difference import difference
 from ._report import report
+from ._sections import files
 
 # What could end the element that holds the data, or begin another.
 _ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
@@ -31,7 +32,15 @@ _SCRIPTS = {
 
 def write(recording: SessionRecording, out: BinaryIO) -> None:
     """Write the report; any recording has one, also without calls."""
-    _write("report", f"Profile {recording.session.id}", report(recording), out)
+    write_with_files(recording, out, named=())
+
+
+def write_with_files(recording: SessionRecording, out: BinaryIO, *, named: Sequence[tuple[str, int, str]]) -> None:
+    """Write the report, and in it a list of files: the name of each, its bytes, and what opens it."""
+    values = report(recording)
+    if named:
+        values["more"] = [files(named)]
+    _write("report", f"Profile {recording.session.id}", values, out)
 
 
 def write_difference(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from flask_profiling.cli.viewserver import Page, Site, ViewServer
-from tests.cli.archives import SESSION, archive, shop
+from tests.cli.archives import OLDER, SESSION, archive, shop
 from tests.cli.conftest import Run, Shell
 from tests.formats.calls import written
 
@@ -166,11 +166,39 @@ def test_the_command_shows_a_report_until_it_is_interrupted(shell: Shell, tmp_pa
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert process.stdout.readline().startswith("Only this machine can reach it")
-        assert fetch(url) == written("html", shop())
+        if name == "last":
+            assert files_of(fetch(url)) == [f"{directory}/recording-{SESSION}.json"]
+        else:
+            assert fetch(url) == written("html", shop())
     finally:
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
     assert process.returncode == 0, rest
+
+
+def files_of(page: bytes) -> list[str]:
+    """Return the files that a report lists, which needs no script: they are in its data."""
+    text = page.decode().partition('id="data">')[2].partition("</script>")[0]
+    (section,) = json.loads(text)["more"]
+    return [row[0] for row in section["rows"]]
+
+
+def test_without_a_session_it_lists_those_there_are_and_shows_the_newest(shell: Shell, tmp_path: Path) -> None:
+    directory = archive(tmp_path)
+    (directory / f"heap-{SESSION}.heapsnapshot").write_bytes(b"{}")
+    process = shell.start("profiling", "view", "--no-browser", "--dir", str(directory))
+    try:
+        assert process.stdout is not None
+        url, _, *lines = (process.stdout.readline().strip() for _ in range(4))
+        listed = [line.split() for line in lines if "prof-" in line]
+        assert [(*row[:-4], row[-1]) for row in listed] == [("*", SESSION, "2"), (OLDER, "1")]
+        assert files_of(fetch(url)) == [
+            f"{directory}/heap-{SESSION}.heapsnapshot",
+            f"{directory}/recording-{SESSION}.json",
+        ]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
 
 
 def test_speedscope_is_given_the_profile(shell: Shell, tmp_path: Path, folder: Path) -> None:

@@ -249,7 +249,7 @@
   // ---- wiring ------------------------------------------------------------------------------------------------
   showFacts();
   showRoutes();
-  data.sections.forEach(showSection);
+  data.sections.concat(data.more || []).forEach(showSection);
   if (!N) { for (const id of ["flame-card", "around", "graph-card", "functions-card"]) $(id).hidden = true; followScheme(() => {}); return; }
 
   followScheme(() => {
