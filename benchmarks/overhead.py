@@ -25,6 +25,7 @@ from flask_profiling import Profiling
 from flask_profiling.config import session_options
 from flask_profiling.engines import EngineOptions, create
 
+from .attached import inspected
 from .results import Ratios, Section, Spread
 from .scale import Scale
 
@@ -160,8 +161,11 @@ CASES = (
     Case(BASE, without),
     Case("extension, closed", lambda: extension(is_open=False)),
     Case("extension, idle", lambda: extension(is_open=True)),
+    Case("extension, inspector open", lambda: inspected(make_app, is_attached=False), "websockets", "websockets"),
+    Case("extension, DevTools attached", lambda: inspected(make_app, is_attached=True), "websockets", "websockets"),
     Case("extension, session of cprofile", lambda: extension(is_open=True, cpu="cprofile")),
     Case("extension, session of calltree", lambda: extension(is_open=True, cpu="calltree")),
+    Case("extension, calltree, slow=0.0001", lambda: extension(is_open=True, cpu="calltree", slow=0.0001)),
     Case("extension, session of sampling", lambda: extension(is_open=True, cpu="sampling"), "bin/py-spy", "py-spy"),
     Case("extension, allocations=1, no CPU", lambda: extension(is_open=True, cpu="off", allocations=1)),
     Case("cprofile engine alone", cprofile_engine),
