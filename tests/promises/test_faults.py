@@ -1,4 +1,4 @@
-"""P11, P12, P14: every call to the file system fails in turn, at every step of a session; nothing is stuck, nothing is
+"""P11, P12: every call to the file system fails in turn, at every step of a session; nothing is stuck, nothing is
 torn, nobody's request is hurt.
 
 As SQLite tests itself: each step is repeated with its 1st, 2nd, ... nth call failing, once and from then on, and what
@@ -216,25 +216,6 @@ def every_fault(step: str, directory: Path, code: int, *, lasting: bool, stride:
             return
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_disk_that_fails_once_leaves_nothing_torn_and_nobody_stuck(step: str, tmp_path: Path) -> None:
-    every_fault(step, tmp_path, errno.EIO, lasting=False, stride=5)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_disk_that_fails_from_then_on_leaves_nothing_torn_and_nobody_stuck(step: str, tmp_path: Path) -> None:
-    every_fault(step, tmp_path, errno.ENOSPC, lasting=True, stride=7)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("code", CODES, ids=[errno.errorcode[code] for code in CODES])
-@pytest.mark.parametrize("step", STEPS)
-def test_every_fault_at_every_step(step: str, code: int, lasting: bool, tmp_path: Path) -> None:
-    every_fault(step, tmp_path, code, lasting=lasting)
-
-
 class CrashingEngine:
     """Fails at its start in a way that nobody foresaw."""
 
@@ -248,60 +229,79 @@ class CrashingEngine:
         raise AssertionError("it never ran")
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["asked", "following"])
-def test_an_engine_that_crashes_at_its_start_leaves_no_other_running(first: bool, tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    site.attend()
-    sessions = site.worker.sessions
-    create = sessions._world.create_engine
-    sessions._world = replace(
-        sessions._world, create_engine=lambda name, o: CrashingEngine() if name == "heap" else create(name, o)
-    )
-    options = replace(CPU, heap=True)
-    if first:
-        with pytest.raises(MemoryError):
-            sessions.start(options)
-        assert [engine.running for engine in site.worker.engines] == [False]
-        assert sessions.status().session is None
-    else:
-        site.other.sessions._world = replace(
-            site.other.sessions._world, create_engine=lambda name, o: create("cprofile", o)
+class TestP12EveryCallToTheDiskMayFail:
+    """At every step of a session each call may fail, once and from then on: nothing torn, nobody stuck, nobody hurt."""
+
+    @pytest.mark.parametrize("step", STEPS)
+    def test_a_disk_that_fails_once_leaves_nothing_torn_and_nobody_stuck(self, step: str, tmp_path: Path) -> None:
+        every_fault(step, tmp_path, errno.EIO, lasting=False, stride=5)
+
+    @pytest.mark.parametrize("step", STEPS)
+    def test_a_disk_that_fails_from_then_on_leaves_nothing_torn_and_nobody_stuck(
+        self, step: str, tmp_path: Path
+    ) -> None:
+        every_fault(step, tmp_path, errno.ENOSPC, lasting=True, stride=7)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1200)
+    @pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+    @pytest.mark.parametrize("code", CODES, ids=[errno.errorcode[code] for code in CODES])
+    @pytest.mark.parametrize("step", STEPS)
+    def test_every_fault_at_every_step(self, step: str, code: int, lasting: bool, tmp_path: Path) -> None:
+        every_fault(step, tmp_path, code, lasting=lasting)
+
+    @pytest.mark.parametrize("first", [True, False], ids=["asked", "following"])
+    def test_an_engine_that_crashes_at_its_start_leaves_no_other_running(self, first: bool, tmp_path: Path) -> None:
+        site = Site(tmp_path)
+        site.attend()
+        sessions = site.worker.sessions
+        create = sessions._world.create_engine
+        sessions._world = replace(
+            sessions._world, create_engine=lambda name, o: CrashingEngine() if name == "heap" else create(name, o)
         )
-        site.other.sessions.start(options)
-        assert sessions.live is not None
-        stopped = site.other.sessions.stop()
-        assert any("failed to start (MemoryError)" in note for note in stopped.notes)
-    site.close()
+        options = replace(CPU, heap=True)
+        if first:
+            with pytest.raises(MemoryError):
+                sessions.start(options)
+            assert [engine.running for engine in site.worker.engines] == [False]
+            assert sessions.status().session is None
+        else:
+            site.other.sessions._world = replace(
+                site.other.sessions._world, create_engine=lambda name, o: create("cprofile", o)
+            )
+            site.other.sessions.start(options)
+            assert sessions.live is not None
+            stopped = site.other.sessions.stop()
+            assert any("failed to start (MemoryError)" in note for note in stopped.notes)
+        site.close()
 
+    @pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+    def test_a_worker_that_cannot_be_seen_is_not_taken_for_dead(self, lasting: bool, tmp_path: Path) -> None:
+        site = Site(tmp_path)
+        running(site)
+        coordinator = site.worker.sessions._coordinator
+        for nth in itertools.count(1):
+            site.disk.system = FailingSystem(nth=nth, code=errno.EIO, lasting=lasting)
+            with suppress(ProfilingError):
+                assert [state.worker.pid for state in coordinator.workers()] == [1, 2]
+                assert coordinator.running() is not None
+            if not site.disk.system.failures:
+                break
+        site.disk.system = os
+        assert nth > 10
+        assert requests_by(site.worker.sessions.stop()) == 2
+        site.close()
 
-@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
-def test_a_worker_that_cannot_be_seen_is_not_taken_for_dead(lasting: bool, tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    running(site)
-    coordinator = site.worker.sessions._coordinator
-    for nth in itertools.count(1):
-        site.disk.system = FailingSystem(nth=nth, code=errno.EIO, lasting=lasting)
-        with suppress(ProfilingError):
-            assert [state.worker.pid for state in coordinator.workers()] == [1, 2]
-            assert coordinator.running() is not None
-        if not site.disk.system.failures:
-            break
-    site.disk.system = os
-    assert nth > 10
-    assert requests_by(site.worker.sessions.stop()) == 2
-    site.close()
+    def test_a_state_that_could_not_be_written_is_written_when_the_fault_is_gone(self, tmp_path: Path) -> None:
+        def full(*arguments: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-
-def test_a_state_that_could_not_be_written_is_written_when_the_fault_is_gone(tmp_path: Path) -> None:
-    def full(*arguments: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    site = Site(tmp_path)
-    begun_elsewhere(site)
-    site.disk.system = OtherSystem(pwrite=full)
-    site.look()
-    assert site.worker.sessions.live is not None
-    site.disk.system = os
-    site.look()
-    assert {state.state for state in site.other.sessions._coordinator.workers()} == {"profiling"}
-    site.close()
+        site = Site(tmp_path)
+        begun_elsewhere(site)
+        site.disk.system = OtherSystem(pwrite=full)
+        site.look()
+        assert site.worker.sessions.live is not None
+        site.disk.system = os
+        site.look()
+        assert {state.state for state in site.other.sessions._coordinator.workers()} == {"profiling"}
+        site.close()

@@ -1,5 +1,5 @@
-"""P10, P14, P19: a worker killed at any moment, servers that share a directory, a directory swapped for a link, clocks
-that jump: the next start works, the dead are named, nothing half-made is seen."""
+"""P14, P16: a worker killed at every call that it makes, and a host that forks at the worst moment: the next start
+works, the dead are named, nothing half-made is seen."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from typing import Any
 
 import pytest
 
-from flask_profiling.errors import NotRunning, StorageFailed
 from flask_profiling.sessions import Stopped
 from tests.faults import FALLIBLE
-from tests.integration.servers import serve
 from tests.promises.test_faults import assert_whole, visible
-from tests.sessions.machines import CPU, Machine, Time, machine
+from tests.sessions.machines import CPU, Machine, machine
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
@@ -80,146 +78,104 @@ def assert_clean(output: Path) -> None:
     assert len(list((output / ".state" / "workers").iterdir())) == 1
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_worker_killed_at_any_call_of_its_session_is_recovered_from_and_named(tmp_path: Path) -> None:
-    recovered = 0
-    for nth in itertools.count(1, 4):
-        output = tmp_path / str(nth)
-        victim = killed(whole_session, output, nth)
-        survivor = machine(output, pid=2)
-        survivor.sessions.attend()
-        for _ in range(2):
-            survivor.sessions._tick(True)
-        status = survivor.sessions.status()
-        assert (status.session, status.collecting) == (None, False), nth
-        for path in output.glob("recording-*.json"):
-            document = json.loads(path.read_bytes())
-            assert victim in [worker[1] for worker in document["workers"] + document["missing"]] or victim is None
-            recovered += document["session"]["endedBy"] == "recovered"
-        survivor.sessions.start(CPU)
-        survivor.visit()
-        stopped = survivor.sessions.stop()
-        assert (requests_of(stopped), stopped.missing) == (1, ()), nth
-        assert_clean(output)
-        if victim is None:
-            break
-    assert recovered > 5
+class TestP14EveryCallMayBeTheLast:
+    """Killed at any call, or gone and its pid used again: never stuck, recovered, named."""
 
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+    def test_a_worker_killed_at_any_call_of_its_session_is_recovered_from_and_named(self, tmp_path: Path) -> None:
+        recovered = 0
+        for nth in itertools.count(1, 4):
+            output = tmp_path / str(nth)
+            victim = killed(whole_session, output, nth)
+            survivor = machine(output, pid=2)
+            survivor.sessions.attend()
+            for _ in range(2):
+                survivor.sessions._tick(True)
+            status = survivor.sessions.status()
+            assert (status.session, status.collecting) == (None, False), nth
+            for path in output.glob("recording-*.json"):
+                document = json.loads(path.read_bytes())
+                assert victim in [worker[1] for worker in document["workers"] + document["missing"]] or victim is None
+                recovered += document["session"]["endedBy"] == "recovered"
+            survivor.sessions.start(CPU)
+            survivor.visit()
+            stopped = survivor.sessions.stop()
+            assert (requests_of(stopped), stopped.missing) == (1, ()), nth
+            assert_clean(output)
+            if victim is None:
+                break
+        assert recovered > 5
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_worker_killed_at_any_call_of_its_share_costs_its_own_share_only(tmp_path: Path) -> None:
-    named = 0
-    for nth in itertools.count(1, 3):
-        output = tmp_path / str(nth)
-        first = machine(output, pid=2)
-        first.sessions.start(CPU)
-        first.visit()
-        victim = killed(whole_share, output, nth)
-        first.sessions._tick(True)
-        stopped = first.sessions.stop()
-        others = [worker.pid for worker in stopped.workers if worker.pid != 2]
-        assert requests_of(stopped) == 1 + len(others), nth
-        assert others + [worker.pid for worker in stopped.missing] in ([], [victim]) or victim is None, nth
-        named += [worker.pid for worker in stopped.missing] == [victim]
-        for _ in range(2):
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+    def test_a_worker_killed_at_any_call_of_its_share_costs_its_own_share_only(self, tmp_path: Path) -> None:
+        named = 0
+        for nth in itertools.count(1, 3):
+            output = tmp_path / str(nth)
+            first = machine(output, pid=2)
+            first.sessions.start(CPU)
+            first.visit()
+            victim = killed(whole_share, output, nth)
             first.sessions._tick(True)
-        first.sessions.start(CPU)
-        first.sessions.stop()
-        assert_clean(output)
-        if victim is None:
-            assert len(others) == 1
-            break
-    assert named > 5
+            stopped = first.sessions.stop()
+            others = [worker.pid for worker in stopped.workers if worker.pid != 2]
+            assert requests_of(stopped) == 1 + len(others), nth
+            assert others + [worker.pid for worker in stopped.missing] in ([], [victim]) or victim is None, nth
+            named += [worker.pid for worker in stopped.missing] == [victim]
+            for _ in range(2):
+                first.sessions._tick(True)
+            first.sessions.start(CPU)
+            first.sessions.stop()
+            assert_clean(output)
+            if victim is None:
+                assert len(others) == 1
+                break
+        assert named > 5
 
-
-def test_two_servers_that_share_a_directory_share_the_session(tmp_path: Path) -> None:
-    with serve("werkzeug", tmp_path) as one, serve("werkzeug", tmp_path) as two:
-        pids = {int(one.get("/pid").body), int(two.get("/pid").body)}
-        assert one.start().status == 200
-        assert two.start().status == 409
-        one.load(["/dear"] * 7)
-        two.load(["/dear"] * 5)
-        stopped = two.stop()
-        assert stopped.status == 200
-        assert {worker["pid"] for worker in stopped.json()["workers"]} == pids
-        document = json.loads(one.artifact(stopped, ".json").read_bytes())
-        assert sum(t["requests"] for route, t in document["requests"].items() if "dear_view" in route) == 12
-        assert one.status()["lastSession"] == two.status()["lastSession"]
-
-
-def test_a_directory_that_becomes_a_link_meanwhile_leads_nobody_outside(tmp_path: Path) -> None:
-    output, elsewhere = tmp_path / "profiling", tmp_path / "elsewhere"
-    worker = machine(output)
-    worker.sessions.start(CPU)
-    output.rename(tmp_path / "aside")
-    elsewhere.mkdir(mode=0o700)
-    (elsewhere / "theirs.txt").write_text("theirs", "ascii")
-    output.symlink_to(elsewhere)
-    worker.visit()
-    worker.sessions._quietly(worker.sessions._tick, True)
-    with pytest.raises((StorageFailed, NotRunning)):
+    def test_a_start_sweeps_what_failed_starts_and_late_parts_left(self, tmp_path: Path) -> None:
+        worker = machine(tmp_path)
+        worker.sessions.attend()
+        left = tmp_path / ".state" / "parts" / "prof-left-0001"
+        left.mkdir(mode=0o700, parents=True)
+        (left / "1-1-1@test.json").write_text("{}", "ascii")
+        worker.sessions.start(CPU)
+        assert not left.exists()
         worker.sessions.stop()
-    worker.time.reading += CPU.seconds + 1
-    worker.sessions._quietly(worker.sessions._tick, True)
-    assert [path.name for path in elsewhere.rglob("*")] == ["theirs.txt"]
-    output.unlink()
-    worker.sessions._tick(True)
-    worker.sessions.start(CPU)
-    worker.visit()
-    assert requests_of(worker.sessions.stop()) == 1
+
+    def test_a_pid_that_is_used_again_is_not_the_dead_worker(self, tmp_path: Path) -> None:
+        output = tmp_path / "profiling"
+        victim = machine(output, pid=os.getpid())  # alive, but started at another time than it says
+        victim.sessions.start(CPU)
+        victim.sessions._coordinator.forget()  # the kernel lets go of its lock, as at its death
+        heir = machine(output, pid=2)
+        heir.sessions.attend()
+        for _ in range(2):
+            heir.sessions._tick(True)
+        status = heir.sessions.status()
+        assert status.session is None
+        assert status.last is not None
+        assert status.last.ended_by == "recovered"
+        heir.sessions.start(CPU)
+        assert heir.sessions.stop().missing == ()
 
 
-@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
-def test_a_jump_of_the_wall_clock_changes_no_session_and_no_order_of_sessions(jump: float, tmp_path: Path) -> None:
-    time = Time()
-    one, two = machine(tmp_path, pid=1, time=time), machine(tmp_path, pid=2, time=time)
-    time.meanwhile = lambda: [worker.sessions._tick(False) for worker in (one, two)]
-    one.sessions.attend()
-    two.sessions.attend()
-    one.sessions.start(CPU)
-    one.sessions.stop()
-    two.sessions.start(CPU)
-    time.wall += jump
-    for worker in (one, two):
-        worker.sessions._tick(True)
-        worker.visit()
-    time.reading += 2.0
-    stopped = two.sessions.stop()
-    assert (requests_of(stopped), stopped.session.ended_by) == (2, "stop")
-    assert stopped.session.duration == pytest.approx(2.0, abs=0.1)
-    one.sessions.start(CPU)
-    third = one.sessions.stop()
-    assert one.sessions.status().last == two.sessions.status().last == third.session
-    with pytest.raises(NotRunning):
-        two.sessions.stop()
+class TestP16AForkLocksNobodyOut:
+    """A child of the host that lives on holds nothing of ours."""
 
-
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_host_that_forks_while_a_session_starts_locks_nobody_out(tmp_path: Path) -> None:
-    one, two = machine(tmp_path, pid=1), machine(tmp_path, pid=2)
-    release, told = os.pipe()
-    with one.sessions._coordinator.locked():
-        child = os.fork()
-        if child == 0:  # lives on with the lock's file open, as any child of the host would
+    @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+    def test_a_host_that_forks_while_a_session_starts_locks_nobody_out(self, tmp_path: Path) -> None:
+        one, two = machine(tmp_path, pid=1), machine(tmp_path, pid=2)
+        release, told = os.pipe()
+        with one.sessions._coordinator.locked():
+            child = os.fork()
+            if child == 0:  # lives on with the lock's file open, as any child of the host would
+                os.close(told)
+                os.read(release, 1)
+                os._exit(0)
+        os.close(release)
+        try:
+            two.sessions.start(CPU)
+            two.visit()
+            assert requests_of(two.sessions.stop()) == 1
+        finally:
             os.close(told)
-            os.read(release, 1)
-            os._exit(0)
-    os.close(release)
-    try:
-        two.sessions.start(CPU)
-        two.visit()
-        assert requests_of(two.sessions.stop()) == 1
-    finally:
-        os.close(told)
-        os.waitpid(child, 0)
-
-
-def test_a_start_sweeps_what_failed_starts_and_late_parts_left(tmp_path: Path) -> None:
-    worker = machine(tmp_path)
-    worker.sessions.attend()
-    left = tmp_path / ".state" / "parts" / "prof-left-0001"
-    left.mkdir(mode=0o700, parents=True)
-    (left / "1-1-1@test.json").write_text("{}", "ascii")
-    worker.sessions.start(CPU)
-    assert not left.exists()
-    worker.sessions.stop()
+            os.waitpid(child, 0)

@@ -127,13 +127,15 @@ def soak(directory: Path, *, seconds: float, cycle_seconds: float) -> int:
     return cycles
 
 
-@requires(*NEEDS["gthread"])
-def test_sessions_on_busy_workers_count_exactly_and_leave_nothing(tmp_path: Path) -> None:
-    assert soak(tmp_path, seconds=15, cycle_seconds=0.5) >= 3
+class TestP16OverTime:
+    """Counts add up, nothing fails, nothing grows."""
 
+    @requires(*NEEDS["gthread"])
+    def test_sessions_on_busy_workers_count_exactly_and_leave_nothing(self, tmp_path: Path) -> None:
+        assert soak(tmp_path, seconds=15, cycle_seconds=0.5) >= 3
 
-@pytest.mark.long
-@pytest.mark.timeout(900)
-@requires(*NEEDS["gthread"])
-def test_hundreds_of_sessions_on_busy_workers_count_exactly_and_leave_nothing(tmp_path: Path) -> None:
-    assert soak(tmp_path, seconds=480, cycle_seconds=0.5) >= 100
+    @pytest.mark.long
+    @pytest.mark.timeout(900)
+    @requires(*NEEDS["gthread"])
+    def test_hundreds_of_sessions_on_busy_workers_count_exactly_and_leave_nothing(self, tmp_path: Path) -> None:
+        assert soak(tmp_path, seconds=480, cycle_seconds=0.5) >= 100
