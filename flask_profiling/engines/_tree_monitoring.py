@@ -38,6 +38,9 @@ _NO_ENTRIES_NOTE = (
 )
 
 
+Callback = Callable[..., object]
+
+
 class MonitoringHooks:
     """Two tools: one for the application's functions, one for library functions that the application calls.
 
@@ -48,13 +51,18 @@ class MonitoringHooks:
     def __init__(
         self, current: threading.local, is_application: Callable[[CodeType], bool], *, everything: bool
     ) -> None:
-        self._current = current
+        self._local = current
+        # Late: where gevent has patched threads, this names the greenlet. A dict is faster than a local for each event.
+        self._current = threading.get_ident
+        self._recorders: dict[int, Recorder] = {}
         self._is_application = is_application
         self._everything = everything
         self._tool: int | None = None
         self._entry_tool: int | None = None
+        # application code that ran, library functions called from there, and all that was called, by identity
         self._seen: dict[int, CodeType] = {}
         self._entries: dict[int, CodeType] = {}
+        self._judged: dict[int, CodeType] = {}
 
     def start(self) -> None:
         """Take the tools and switch their events on."""
@@ -76,34 +84,37 @@ class MonitoringHooks:
     def _listen(self) -> None:
         tool, entry = self._tool, self._entry_tool
         assert tool is not None
-        started = self._all_started if self._everything else self._started
-        ended = self._all_ended if self._everything else self._ended
-        callbacks: dict[int, Callable[..., object]] = {
+        callbacks = self._for_all_code() if self._everything else self._for_application_code()
+        if entry is not None:
+            monitoring.register_callback(tool, _EVENTS.CALL, self._on_call(entry))
+            started, ended = self._for_library_functions()
+            for event in (_EVENTS.PY_START, _EVENTS.PY_RESUME):
+                monitoring.register_callback(entry, event, started)
+            for event in (_EVENTS.PY_RETURN, _EVENTS.PY_YIELD):
+                monitoring.register_callback(entry, event, ended)
+        started, ended, thrown, unwound = callbacks
+        events = {
             _EVENTS.PY_START: started,
             _EVENTS.PY_RESUME: started,
-            _EVENTS.PY_THROW: self._thrown,
+            _EVENTS.PY_THROW: thrown,
             _EVENTS.PY_RETURN: ended,
             _EVENTS.PY_YIELD: ended,
-            _EVENTS.PY_UNWIND: self._unwound,
+            _EVENTS.PY_UNWIND: unwound,
         }
-        if entry is not None:
-            monitoring.register_callback(tool, _EVENTS.CALL, self._called)
-            for event in (_EVENTS.PY_START, _EVENTS.PY_RESUME):
-                monitoring.register_callback(entry, event, self._entered)
-            for event in (_EVENTS.PY_RETURN, _EVENTS.PY_YIELD):
-                monitoring.register_callback(entry, event, self._left)
-        for event, callback in callbacks.items():
+        for event, callback in events.items():
             monitoring.register_callback(tool, event, callback)
-        monitoring.set_events(tool, sum(callbacks))
+        monitoring.set_events(tool, sum(events))
 
     def enter(self, recorder: Recorder) -> bool:
         """Feed the calling thread's calls to ``recorder``."""
-        self._current.recorder = recorder
+        self._recorders[self._current()] = recorder
+        self._local.recorder = recorder
         return True
 
     def leave(self) -> None:
         """Feed them to nobody."""
-        self._current.recorder = None
+        self._recorders.pop(self._current(), None)
+        self._local.recorder = None
 
     def stop(self) -> tuple[str, ...]:
         """Switch all events off and give the tools back."""
@@ -121,95 +132,121 @@ class MonitoringHooks:
         self._tool = self._entry_tool = None
         return () if had_entries else (_NO_ENTRIES_NOTE,)
 
-    # -- application code ----------------------------------------------------------------------------------------------
+    # The callbacks are functions with their own names for what they need: each call of application code runs three.
 
-    def _started(self, code: CodeType, offset: int) -> object:
-        if not self._is_application(code):
-            return _DISABLE
-        recorder: Recorder | None = getattr(self._current, "recorder", None)
-        if recorder is None:
+    def _for_application_code(  # noqa: C901  # four small functions
+        self,
+    ) -> tuple[Callback, Callback, Callback, Callback]:
+        recorder_of, current, is_application = self._recorders.get, self._current, self._is_application
+        seen, entry, tool = self._seen, self._entry_tool, self._tool
+        assert tool is not None
+
+        def started(code: CodeType, offset: int) -> object:
+            recorder = recorder_of(current())
+            if recorder is None or id(code) not in seen:
+                if not is_application(code):
+                    return _DISABLE
+                if recorder is None:
+                    return None
+                seen[id(code)] = code
+                if entry is not None:
+                    monitoring.set_local_events(tool, code, _EVENTS.CALL)
+            recorder.push(code)
             return None
-        if id(code) not in self._seen:
-            self._seen[id(code)] = code
-            if self._entry_tool is not None and self._tool is not None:
-                monitoring.set_local_events(self._tool, code, _EVENTS.CALL)
-        recorder.push(code)
-        return None
 
-    def _ended(self, code: CodeType, offset: int, value: object) -> object:
-        if not self._is_application(code):
-            return _DISABLE
-        recorder: Recorder | None = getattr(self._current, "recorder", None)
-        if recorder is not None:
+        def ended(code: CodeType, offset: int, value: object) -> object:
+            recorder = recorder_of(current())
+            if recorder is None or id(code) not in seen:
+                return None if is_application(code) else _DISABLE
             recorder.pop(code)
-        return None
+            return None
 
-    def _thrown(self, code: CodeType, offset: int, exception: BaseException) -> None:
-        recorder: Recorder | None = getattr(self._current, "recorder", None)
-        if recorder is not None and (self._everything or self._is_application(code)):
+        # These two must never return DISABLE: it would raise ValueError inside the application.
+
+        def thrown(code: CodeType, offset: int, exception: BaseException) -> None:
+            if is_application(code):
+                started(code, offset)
+
+        def unwound(code: CodeType, offset: int, exception: BaseException) -> None:
+            recorder = recorder_of(current())
+            if recorder is None:
+                return
+            if id(code) in seen:
+                recorder.pop(code)
+            elif recorder.entries and recorder.entries[-1] == id(sys._getframe(1)):
+                recorder.entries.pop()
+                recorder.pop(code)
+
+        return started, ended, thrown, unwound
+
+    def _on_call(self, entry: int) -> Callback:
+        entries, judged, is_application = self._entries, self._judged, self._is_application
+        events = _EVENTS.PY_START | _EVENTS.PY_RESUME | _EVENTS.PY_RETURN | _EVENTS.PY_YIELD
+
+        def called(code: CodeType, offset: int, function: Any, argument: object) -> object:
+            kind = type(function)
+            if kind is FunctionType and id(function.__code__) in judged:
+                return None
+            if kind is BuiltinFunctionType:
+                return _DISABLE
+            for target in _targets(function, kind):
+                if id(target) in judged:
+                    continue
+                judged[id(target)] = target
+                if not is_application(target) and not is_own_code(target):
+                    entries[id(target)] = target
+                    monitoring.set_local_events(entry, target, events)
+            return None
+
+        return called
+
+    def _for_library_functions(self) -> tuple[Callback, Callback]:
+        recorder_of, current, seen = self._recorders.get, self._current, self._seen
+
+        def started(code: CodeType, offset: int) -> None:
+            recorder = recorder_of(current())
+            if recorder is None:
+                return
+            top = recorder.top.code
+            frame = sys._getframe(1)
+            caller = frame.f_back
+            if top is None or caller is None or caller.f_code is not top or id(top) not in seen:
+                return
+            recorder.entries.append(id(frame))
             recorder.push(code)
 
-    def _unwound(self, code: CodeType, offset: int, exception: BaseException) -> None:
-        recorder: Recorder | None = getattr(self._current, "recorder", None)
-        if recorder is None:
-            return
-        if self._everything or self._is_application(code):
-            recorder.pop(code)
-        elif recorder.entries and recorder.entries[-1] == id(sys._getframe(1)):
+        def ended(code: CodeType, offset: int, value: object) -> None:
+            recorder = recorder_of(current())
+            if recorder is None or not recorder.entries or recorder.entries[-1] != id(sys._getframe(1)):
+                return
             recorder.entries.pop()
             recorder.pop(code)
 
-    # -- library functions that application code calls -----------------------------------------------------------------
+        return started, ended
 
-    def _called(self, code: CodeType, offset: int, function: object, argument: object) -> object:
-        kind = type(function)
-        if kind is BuiltinFunctionType:
-            return _DISABLE
-        for target in _targets(function, kind):
-            if id(target) not in self._entries and not self._is_application(target) and not is_own_code(target):
-                self._entries[id(target)] = target
-                if self._entry_tool is not None:
-                    monitoring.set_local_events(
-                        self._entry_tool,
-                        target,
-                        _EVENTS.PY_START | _EVENTS.PY_RESUME | _EVENTS.PY_RETURN | _EVENTS.PY_YIELD,
-                    )
-        return None
+    def _for_all_code(self) -> tuple[Callback, Callback, Callback, Callback]:
+        recorder_of, current = self._recorders.get, self._current
 
-    def _entered(self, code: CodeType, offset: int) -> None:
-        recorder: Recorder | None = getattr(self._current, "recorder", None)
-        if recorder is None:
-            return
-        top = recorder.top.code
-        frame = sys._getframe(1)
-        caller = frame.f_back
-        if top is None or caller is None or caller.f_code is not top or not self._is_application(top):
-            return
-        recorder.entries.append(id(frame))
-        recorder.push(code)
-
-    def _left(self, code: CodeType, offset: int, value: object) -> None:
-        recorder: Recorder | None = getattr(self._current, "recorder", None)
-        if recorder is None or not recorder.entries or recorder.entries[-1] != id(sys._getframe(1)):
-            return
-        recorder.entries.pop()
-        recorder.pop(code)
-
-    # -- all code ------------------------------------------------------------------------------------------------------
-
-    def _all_started(self, code: CodeType, offset: int) -> object:
-        recorder: Recorder | None = getattr(self._current, "recorder", None)
-        if recorder is None:
+        def started(code: CodeType, offset: int) -> object:
+            recorder = recorder_of(current())
+            if recorder is None:
+                return None
+            if is_own_code(code):
+                return _DISABLE
+            recorder.push(code)
             return None
-        if is_own_code(code):
-            return _DISABLE
-        recorder.push(code)
-        return None
 
-    def _all_ended(self, code: CodeType, offset: int, value: object) -> None:
-        recorder: Recorder | None = getattr(self._current, "recorder", None)
-        if recorder is not None:
-            recorder.pop(code)
+        def ended(code: CodeType, offset: int, value: object) -> None:
+            recorder = recorder_of(current())
+            if recorder is not None:
+                recorder.pop(code)
+
+        def thrown(code: CodeType, offset: int, exception: BaseException) -> None:
+            recorder = recorder_of(current())
+            if recorder is not None:
+                recorder.push(code)
+
+        return started, ended, thrown, ended
 
 
 def _targets(function: Any, kind: type) -> list[CodeType]:

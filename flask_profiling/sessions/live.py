@@ -171,7 +171,8 @@ class Live:
             if is_counted:
                 tally = self._tallies.setdefault(visit.route, _Tally())
                 tally.add(wall=wall, cpu=visit.cpu, failed=failed)
-                tally.traced = slowest_traced((*tally.traced, *traced))
+                if traced:
+                    tally.traced = slowest_traced((*tally.traced, *traced))
         if is_counted:
             self._settle(visit)
             if self._slow is not None and wall >= self._slow.threshold:
