@@ -88,3 +88,4 @@ def test_a_worker_of_which_nothing_can_be_known_may_live() -> None:
     here = socket.gethostname()
     assert may_live(WorkerId(f"not-{here}", 2**31 - 1, 1))
     assert may_live(WorkerId(here, 2**31 - 1, 0))
+    assert may_live(WorkerId(here, os.getpid(), 0))

@@ -9,6 +9,7 @@ import pytest
 from flask_profiling.engines import Engine
 from flask_profiling.errors import Unavailable
 from flask_profiling.model import Part, Recording, WorkerId
+from flask_profiling.model.requests import MOST_TRACED
 from flask_profiling.sessions.live import Live
 from tests.sessions.machines import CountingEngine
 
@@ -234,3 +235,37 @@ def test_a_forked_child_abandons_every_engine_and_counts_nothing(clocks: Clocks)
     session.end(visit, failed=False)
     assert engine.visits == {}
     assert session._tallies == {}
+
+
+def traced_walls(clocks: Clocks, walls: list[float]) -> tuple[list[float], int]:
+    """Return the wall times of the requests whose traces are kept, and how many traces were asked for."""
+    asked = []
+
+    def trace_of() -> str:
+        asked.append(True)
+        return "4bf92f3577b34da6a3ce929d0e0e4736"
+
+    session = live(clocks)
+    for wall in walls:
+        visit = session.begin("GET /", trace_of=trace_of)
+        clocks.wall += wall
+        session.end(visit, failed=False)
+    return [traced.wall_time for traced in session.stop().requests["GET /"].traced], len(asked)
+
+
+def test_the_traces_of_the_slowest_requests_are_kept_and_no_other_is_asked_for(clocks: Clocks) -> None:
+    slow = [float(seconds) for seconds in range(2, 2 + MOST_TRACED)]
+    assert traced_walls(clocks, slow) == (slow[::-1], MOST_TRACED)
+    assert traced_walls(clocks, [*slow, 1.0, 2.0]) == (slow[::-1], MOST_TRACED)
+    assert traced_walls(clocks, [*slow, 3.0]) == ([*slow[:0:-1][:-1], 3.0, 3.0], MOST_TRACED + 1)
+
+
+def test_a_trace_that_cannot_be_told_is_none(clocks: Clocks) -> None:
+    def fail() -> str:
+        raise ZeroDivisionError("a fault of the host's tracing")
+
+    session = live(clocks)
+    for trace_of in (fail, lambda: "", None):
+        session.end(session.begin("GET /", trace_of=trace_of), failed=False)
+    times = session.stop().requests["GET /"]
+    assert (times.requests, times.traced) == (3, ())
