@@ -83,6 +83,19 @@ def test_every_line_is_listed_with_its_own_bytes_and_those_below_it(page: Page) 
     ]
 
 
+def test_routes_hold_what_their_stacks_hold(browser: Browser, tmp_path: Path) -> None:
+    sites = {stack: Amount(size, 1, size, 1) for stack, size in SITES.items()}
+    routes = {stack: "/pixel [pages.pixel]" for stack in SITES if stack[0] is VIEW}
+    plain = recording({})
+    parts = (Recording("allocations", Allocations(5, True, sites, routes=routes)),)
+    subject = SessionRecording(plain.session, plain.workers, (), {}, parts, {})
+    _, *shown = devtools.rows(opened(browser, tmp_path, subject))
+    assert [cells[:3] for cells in shown if cells[2].startswith(("/pixel", "(no route"))] == [
+        ["0 B0.00 %", "3.5 MB93.33 %", "/pixel [pages.pixel]"],
+        ["0 B0.00 %", "250 kB6.67 %", "(no route told)"],
+    ]
+
+
 def shares(cells: list[str]) -> tuple[float, float]:
     """Return the percentages of own bytes and of all below, of one line."""
     own, below = (float(re.findall(r"([\d.]+)\s*%", cell)[0]) for cell in cells[:2])
