@@ -27,7 +27,7 @@ from .engines import Engine, EngineOptions, create
 from .errors import ConfigurationError, ProfilingError
 from .formats import FORMATS
 from .gates import caller_of, check_caller, environment_gate
-from .middleware import RequestWatch, route_of_request, visit_of
+from .middleware import RequestWatch, in_steps, route_of_request, visit_of
 from .model import Session, SessionOptions, WorkerId
 from .processes import process_started
 from .sessions import ManyHosts, Sessions, Started, Stopped, World
@@ -284,14 +284,18 @@ def _following(
         @wraps(function)
         async def followed(*args: Any, **kwargs: Any) -> Any:
             live = sessions.live
-            if live is None or not has_request_context() or _loop_is_shared():
+            if live is None or not has_request_context():
                 return await function(*args, **kwargs)
             visit = live.begin_share(route_of_request(request), of=visit_of(request.environ))
-            live.resume(visit)
             try:
-                return await function(*args, **kwargs)
+                if _loop_is_shared():
+                    return await in_steps(function(*args, **kwargs), live, visit)
+                live.resume(visit)
+                try:
+                    return await function(*args, **kwargs)
+                finally:
+                    live.pause(visit)
             finally:
-                live.pause(visit)
                 live.end_share(visit)
 
         return async_to_sync(followed)
@@ -300,7 +304,7 @@ def _following(
 
 
 def _loop_is_shared() -> bool:
-    """On a loop with other tasks, what runs in its thread between two steps is not this request's."""
+    """Tell whether other tasks run on this loop, as on that of an ASGI server."""
     import asyncio
 
     return len(asyncio.all_tasks()) > 1

@@ -3,8 +3,9 @@ here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from functools import partial
+from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, request
@@ -199,6 +200,30 @@ class _Passage:
         finally:
             self.live.pause(self.visit)
             self.end()
+
+
+@coroutine
+def in_steps(running: Coroutine[Any, Any, Any], live: Live, visit: Visit) -> Generator[Any, Any, Any]:
+    """Await a coroutine, with its request resumed for each of its steps alone.
+
+    On a loop with other tasks, what its thread runs between two steps is somebody else's. Tasks that the coroutine
+    starts are others as well.
+    """
+    step: Callable[[Any], Any] = running.send
+    given: object = None
+    while True:
+        live.resume(visit)
+        try:
+            waits_for = step(given)
+        except StopIteration as end:
+            return end.value
+        finally:
+            live.pause(visit)
+        try:
+            given = yield waits_for
+            step = running.send
+        except BaseException as error:  # a cancellation, for one: it is the coroutine's to answer
+            step, given = running.throw, error
 
 
 def _method(environ: WSGIEnvironment) -> str:

@@ -41,6 +41,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "gthread": (*_GUNICORN, "--workers", "{workers}", "--threads", "4", "{app}"),
     "gevent": (*_GUNICORN, "--workers", "{workers}", "--worker-class", "gevent", "{app}"),
     "preload": (*_GUNICORN, "--workers", "{workers}", "--preload", "{app}"),
+    "hypercorn": ("-m", "hypercorn", "--bind", "127.0.0.1:{port}", "--workers", "{workers}", "{app}"),
+    "uvicorn": ("-m", "uvicorn", "--log-level", "warning", "--port", "{port}", "--workers", "{workers}", "{app}"),
     "uwsgi": (*_UWSGI, "--processes", "{workers}"),
     "uwsgi-lazy": (*_UWSGI, "--processes", "{workers}", "--lazy-apps", "--threads", "2"),
 }
@@ -52,6 +54,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "gthread": ("gunicorn",),
     "gevent": ("gunicorn", "gevent"),
     "preload": ("gunicorn",),
+    "hypercorn": ("asgiref", "hypercorn"),
+    "uvicorn": ("asgiref", "uvicorn"),
     "uwsgi": ("uwsgi",),
     "uwsgi-lazy": ("uwsgi",),
 }
