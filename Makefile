@@ -3,6 +3,7 @@
 #   make test    run the tests (ARGS="-k gate" is handed to pytest; ARGS="-m long" runs the ones that take minutes)
 #   make core    run the fast part: no browser, and of the real servers only what proves that counts are exact
 #   make truth   run what proves the engines: counts, paths and shares against programs of known calls
+#   make failures  write the published table of faults anew, from what the tests observe
 #   make soak    run hundreds of sessions on busy workers (ten minutes)
 #   make mutation  turn off one check at a time, and see a test fail (an hour; ARGS="gates", ARGS="--sample 20")
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
@@ -82,6 +83,12 @@ truth: $(VENV)/test
 .PHONY: soak
 soak: $(VENV)/test
 	$(PYTEST) tests/promises/test_soak.py -m "long or not long" $(ARGS)
+
+# the rows keep their places; look at the difference before it is committed
+.PHONY: failures
+failures: $(VENV)/test
+	PROFILING_FAILURES=$(CURDIR)/docs/explanation/failures.json $(PYTEST) $(addprefix tests/promises/test_,ends.py inspector.py \
+		storage.py workers.py) $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/test

@@ -31,6 +31,7 @@ from flask_profiling.views import ENDPOINTS
 
 PACKAGE = Path(flask_profiling.__file__).parent
 RESULTS = Path(__file__).resolve().parent / "explanation" / "benchmarks.json"
+FAILURES = Path(__file__).resolve().parent / "explanation" / "failures.json"
 IMPORTS = Path(__file__).resolve().parent.parent / "tests" / "imports.py"
 
 MOMENTS = {
@@ -309,6 +310,14 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
+def failures() -> str:
+    """Return what faults do, as the tests in ``tests/promises`` observe it."""
+    rows = json.loads(FAILURES.read_bytes())
+    columns = ("fault", "requests", "answer", "kept", "lost")
+    head = ("what happens", "the app's requests", "what you are told", "kept", "lost")
+    return table(head, [[escaped(row[column]) for column in columns] for row in rows])
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "configuration": configuration,
     "http": http,
@@ -317,5 +326,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "formats": formats,
     "engines": engines,
     "rooms": rooms,
+    "failures": failures,
     "benchmarks": benchmarks,
 }
