@@ -83,3 +83,11 @@ def test_two_recordings_added_up_are_one_of_both(one: tuple[Call, ...], other: t
 def test_it_survives_json(calls: tuple[Call, ...]) -> None:
     graph = profiled(calls)
     assert CallGraph.from_json(through_json(graph.to_json())) == graph
+
+
+def test_a_cost_alone_survives_json() -> None:
+    cost = Cost(3, 2, 0.25, 1.5)
+    assert cost.to_json() == [3, 2, 0.25, 1.5]
+    assert Cost.from_json(through_json(cost.to_json())) == cost
+    with pytest.raises(DamagedData):
+        Cost.from_json([3, 2, 0.25])

@@ -128,3 +128,8 @@ def test_damage_is_told(damage: dict[str, Any]) -> None:
 def test_damaged_growth_is_told(damage: dict[str, Any]) -> None:
     with pytest.raises(DamagedData):
         Growth.from_json({**Growth({}).to_json(), **damage})
+
+
+def test_memory_without_a_stack_is_on_no_line() -> None:
+    data = Allocations(0, True, {(): Amount(8, 1, 8, 1), (Frame("a.py", 1, "f"),): Amount(4, 1, 4, 1)})
+    assert data.by_line() == {Frame("a.py", 1, "f"): Amount(4, 1, 4, 1)}

@@ -107,9 +107,7 @@ def test_recordings_add_up_by_engine() -> None:
     other = Recording("cprofile", GRAPHS, ("shared", "cut short"), ("b",))
     heap = Recording("heap", None, (), ("c",))
     assert merge_recordings([one, heap, other]) == (
-        Recording(
-            "cprofile", GRAPHS.merged_with(GRAPHS), ("missing threads", "shared", "cut short"), ("a", "b")
-        ),
+        Recording("cprofile", GRAPHS.merged_with(GRAPHS), ("missing threads", "shared", "cut short"), ("a", "b")),
         heap,
     )
 
@@ -123,3 +121,9 @@ def test_a_worker_without_data_takes_nothing_away(first: CallGraphs | None) -> N
 
 def test_no_recordings_add_up_to_none() -> None:
     assert merge_recordings([]) == ()
+
+
+def test_slow_requests_are_found_where_there_are_any() -> None:
+    recording = everything(SAMPLES)
+    assert recording.slow_requests() == SAMPLES["slowrequests"]()
+    assert replace(recording, recordings=()).slow_requests() is None

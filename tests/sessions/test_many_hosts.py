@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -381,11 +382,18 @@ def test_the_relay_is_told_that_this_host_lives_every_two_seconds(hub: Hub, tmp_
     assert hub.asked.count("one attend") == 3
 
 
+def interval_of(watcher: Callable[[], None]) -> float:
+    assert isinstance(watcher, partial)
+    _, _, interval, _ = watcher.args
+    return float(interval)
+
+
 def test_the_listener_is_started_once_and_anew_in_a_forked_child(hub: Hub, tmp_path: Path) -> None:
     one = host(hub, tmp_path, "one")
     one.sessions.attend()
     one.sessions.attend()
     assert len(one.watchers) == 2  # one for the workers of this host, one for the others
+    assert [interval_of(watcher) for watcher in one.watchers] == [0.1, 0.25]
     one.sessions.forget()
     assert hub.asked == ["one forget"]
     one.sessions.attend()
