@@ -355,3 +355,20 @@ def test_a_stale_order_that_another_worker_took_over_is_collected_by_that_one(ou
     heir.sessions._follow()
     assert heir.sessions._recovered == []
     assert heir.sessions.live is None
+
+
+def test_a_worker_whose_end_fails_is_unknown_all_the_same(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+    time = Time()
+    worker, other = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    worker.sessions.attend()
+    other.sessions.attend()
+
+    def fail() -> object:
+        raise StorageFailed("the lock is gone")
+
+    worker.sessions._coordinator.locked = fail  # type: ignore[method-assign,assignment]
+    with caplog.at_level(logging.WARNING):
+        worker.sessions.shut_down()
+    assert "profiling: the lock is gone" in caplog.text
+    assert [state.worker.pid for state in other.sessions.status().workers] == [2]
+    assert worker.sessions.idle
