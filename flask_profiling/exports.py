@@ -89,12 +89,17 @@ def keep(exported: Export, directory: Path) -> Artifact:
     return store.write(exported.type, exported.session_id, write, worker=part)  # type: ignore[arg-type]
 
 
+def picture(dot_source: bytes) -> bytes:
+    """Return a graph in the DOT language as SVG; raises Unavailable where there is no renderer."""
+    # Nobody's server runs in this process, so a renderer written in C may.
+    return svg.render(dot_source, allow_pygraphviz=True)
+
+
 def _written(recording: SessionRecording, type: str) -> bytes:
     out = io.BytesIO()
     if type == "svg":
-        # Nobody's server runs in this process, so a renderer written in C may.
         dot.write(recording, out)
-        return svg.render(out.getvalue(), allow_pygraphviz=True)
+        return picture(out.getvalue())
     FORMATS[type].writer()(recording, out)
     return out.getvalue()
 

@@ -108,7 +108,7 @@ def heap_diff(
     _show_changes(changes if classes else [change for change in changes if change.growth > 0], limit)
     _show_holders(found)
     for retained in found.retained.values():
-        _show_ways(retained, "new ")
+        show_ways(retained, "new ")
     _told_of(dot)
 
 
@@ -125,6 +125,17 @@ def heap_paths(ctx: click.Context, snapshot: Path, class_name: str, dot: Path | 
     Example:
       flask profiling heap-paths A.heapsnapshot shop.visits.Visit
     """
+    found = retained_in(snapshot, class_name)
+    _draw([found], dot)
+    if wants_json(ctx):
+        say_json(retained_json(found))
+        return
+    show_ways(found, "")
+    _told_of(dot)
+
+
+def retained_in(snapshot: Path, class_name: str) -> Retained:
+    """Return what holds the objects of a class in a snapshot's file; raises Failure, which names like classes."""
     from ..heapfile import retained
 
     loaded = _loaded(snapshot, edges=True)
@@ -136,12 +147,7 @@ def heap_paths(ctx: click.Context, snapshot: Path, class_name: str, dot: Path | 
             "classes carry their module, as in shop.visits.Visit",
             code="unknown_class",
         )
-    _draw([found], dot)
-    if wants_json(ctx):
-        say_json(_retained_json(found))
-        return
-    _show_ways(found, "")
-    _told_of(dot)
+    return found
 
 
 def _loaded(path: Path, *, edges: bool) -> Heap:
@@ -191,7 +197,8 @@ def _show_holders(found: Difference) -> None:
         say(table(("New", "Bytes", "Held by"), rows, right=(0, 1), indent="  "))
 
 
-def _show_ways(retained: Retained, new: str) -> None:
+def show_ways(retained: Retained, new: str) -> None:
+    """Print what holds the objects of a class, the commonest ways first."""
     looked = f", {retained.looked_at} looked at" if retained.looked_at < retained.count else ""
     say(f"\n{click.style(plain(retained.class_name), bold=True)}: {retained.count} {new}held by{looked}")
     for way in retained.ways[:_MOST_WAYS]:
@@ -237,11 +244,12 @@ def _difference_json(found: Difference, changes: Sequence[ClassGrowth]) -> dict[
             {"path": holder.way.text, "class": holder.class_name, "count": holder.count, "size": holder.size}
             for holder in found.holders
         ],
-        "retained": [_retained_json(item) for item in found.retained.values()],
+        "retained": [retained_json(item) for item in found.retained.values()],
     }
 
 
-def _retained_json(item: Retained) -> dict[str, object]:
+def retained_json(item: Retained) -> dict[str, object]:
+    """Return what holds the objects of a class, for programs."""
     ways = [
         {"path": way.text, "count": way.count, "steps": [{"label": label, "class": name} for label, name in way.steps]}
         for way in item.ways

@@ -11,6 +11,7 @@ from ..archive import load
 from ..exports import REPORT
 from ..exports import export as exports_of
 from ..model import human_size
+from .backrefs import backrefs
 from .failure import Failure
 from .options import json_option, wants_json
 from .render import plain, progress, say, say_json
@@ -21,12 +22,24 @@ from .stored import STDOUT, directory_option, output_option, request_option, sav
 @session_argument
 @output_option
 @request_option
+@click.option(
+    "--backrefs",
+    "class_name",
+    metavar="CLASS",
+    help="Instead, draw what holds the objects of a class in its heap snapshots: .dot, and .svg with Graphviz.",
+)
 @click.option("--open", "opens", is_flag=True, help="Open it in the browser.")
 @directory_option
 @json_option
 @click.pass_context
 def report(
-    ctx: click.Context, session: str, output: str | None, request: str | None, opens: bool, directory: Path
+    ctx: click.Context,
+    session: str,
+    output: str | None,
+    request: str | None,
+    class_name: str | None,
+    opens: bool,
+    directory: Path,
 ) -> None:
     """Write a stored session as one HTML file that needs no other.
 
@@ -39,9 +52,17 @@ def report(
     Example:
       flask profiling report --open
       flask profiling report --request 1
+      flask profiling report --backrefs shop.visits.Visit
     """
     if opens and output == STDOUT:
         raise click.UsageError("stdout cannot be opened in a browser; give -o FILE, or leave out --open")
+    if class_name is not None:
+        if request is not None:
+            raise click.UsageError("a heap snapshot is of all requests; leave out --request or --backrefs")
+        drawn = backrefs(session, class_name, output, directory, as_json=wants_json(ctx))
+        if opens and drawn is not None:
+            _open(drawn)
+        return
     with progress("writing"):
         exported = exports_of(load(session, directory), REPORT, request=request)
         paths = save(exported, output, directory)
@@ -51,5 +72,10 @@ def report(
     else:
         for path in paths:
             say(f"{plain(path)}  ({human_size(len(exported[0].data))})")
-    if opens and not webbrowser.open(paths[0].absolute().as_uri()):
-        raise Failure(f"no browser could be started; open {plain(paths[0])} yourself")
+    if opens:
+        _open(paths[0])
+
+
+def _open(path: Path) -> None:
+    if not webbrowser.open(path.absolute().as_uri()):
+        raise Failure(f"no browser could be started; open {plain(path)} yourself")
