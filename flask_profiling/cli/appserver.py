@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,12 +17,14 @@ from flask.cli import ScriptInfo
 
 from .client import DEFAULT_PREFIX, Target
 from .failure import Failure
-from .render import plain
+from .render import plain, say
 
 SECONDS_TO_START = 30.0
 SECONDS_TO_END = 15.0
 _LAST_LINES = 12
 _LOOK_EVERY = 0.05
+# Werkzeug's line for an answer: there are hundreds, and none says why a server ended
+_ANSWERED = re.compile(r'" \d{3} -$')
 
 
 def command_line(info: ScriptInfo, port: int) -> list[str]:
@@ -45,6 +48,10 @@ def serving(info: ScriptInfo, prefix: str | None) -> Iterator[Target]:
         try:
             _await(process, port, lambda: _last_words(log.fileno()))
             yield Target("http", "127.0.0.1", port, prefix or DEFAULT_PREFIX)
+            if process.poll() is not None:
+                say("The app's server has ended; it said:", err=True)
+                for line in _last_words(log.fileno()):
+                    say(line, err=True)
         finally:
             _end(process)
 
@@ -63,7 +70,8 @@ def _await(process: subprocess.Popen[bytes], port: int, last_words: object) -> N
 def _last_words(log: int) -> Sequence[str]:
     size = os.fstat(log).st_size
     text = os.pread(log, 20_000, max(0, size - 20_000)).decode("utf-8", "replace")
-    return [f"  {plain(line)}" for line in text.splitlines()[-_LAST_LINES:]] or ["  (nothing)"]
+    lines = [line for line in text.splitlines() if line.strip() and not _ANSWERED.search(line)]
+    return [f"  {plain(line)}" for line in lines[-_LAST_LINES:]] or ["  (nothing)"]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -16,7 +16,7 @@ import click
 from .failure import INTERRUPTED, USAGE, Failure
 from .loadtest_report import show_files, show_route
 from .options import Server, server, server_options, wants_json
-from .profiled import artifacts_of, ended_by_signals, hot_routes, served, stop_session
+from .profiled import Interruption, artifacts_of, ended_by_signals, hot_routes, served, stop_session
 from .render import plain, say, say_json, sentence, show_failure
 
 NOT_FOUND = 127
@@ -67,10 +67,10 @@ def k6(ctx: click.Context, /, script: str, **given: object) -> None:
     variables = _variables(given)
     remote = server(ctx)
     options = {name: given[name] for name in ("cpu", "heap") if given[name] is not None}
-    with ended_by_signals(), served(ctx, remote, allow_remote=bool(given["allow_remote"])) as target:
+    with ended_by_signals() as ended, served(ctx, remote, allow_remote=bool(given["allow_remote"])) as target:
         talk = Server(target, remote.token, remote.seconds)
         command = [program, *_arguments(file, {"BASE_URL": target.origin, **variables})]
-        code, summary, stopped, trouble = _profile(talk, command, options, quiet=wants_json(ctx))
+        code, summary, stopped, trouble = _profile(talk, command, options, ended, quiet=wants_json(ctx))
     artifacts = artifacts_of(stopped)
     routes, more_trouble = hot_routes(artifacts)
     failure = _judged(code, trouble or more_trouble)
@@ -85,7 +85,8 @@ def k6(ctx: click.Context, /, script: str, **given: object) -> None:
         if failure:
             show_failure(failure, as_json=False)
         else:
-            say(sentence(f"\nk6: {WORDS[0]}."))
+            say()
+            say(sentence(f"k6: {WORDS[0]}."))
     if failure:
         raise click.exceptions.Exit(failure.exit_status)
 
@@ -136,12 +137,16 @@ def _arguments(script: Path, variables: Mapping[str, str]) -> list[str]:
 
 
 def _profile(
-    remote: Server, command: Sequence[str], options: Mapping[str, object], *, quiet: bool
+    remote: Server, command: Sequence[str], options: Mapping[str, object], ended: Interruption, *, quiet: bool
 ) -> tuple[int, dict[str, object], Mapping[str, object], str]:
     """Run k6 inside a session, which is stopped whatever happens; returns k6's code and summary, and the stop."""
+    ended.is_held = True  # a start that is cut short may have started a session all the same
     remote.ask("POST", "/start", fields=("sessionId",), doing="Starting the session", body=options)
     code, summary = INTERRUPTED, dict[str, object]()
     try:
+        ended.is_held = False
+        if ended.noted:
+            raise KeyboardInterrupt
         with tempfile.TemporaryDirectory(prefix="flask-profiling-k6-") as scratch:
             export = Path(scratch, "summary.json")
             code = _run([command[0], command[1], "--summary-export", str(export), *command[2:]], quiet=quiet)
@@ -151,6 +156,7 @@ def _profile(
     except OSError as error:
         raise Failure(f"{command[0]} cannot be run ({error.strerror}); check --k6-bin", code="no_k6") from None
     finally:
+        ended.is_held = True
         stopped, trouble = stop_session(remote)
     return code, summary, stopped, trouble
 

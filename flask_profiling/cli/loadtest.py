@@ -26,8 +26,8 @@ from .client import Target
 from .failure import INTERRUPTED, USAGE, Failure
 from .loadtest_report import show
 from .options import Server, server, server_options, span, wants_json
-from .profiled import artifacts_of, ended_by_signals, hot_routes, served, stop_session
-from .render import live_line, plain, progress, say_json, show_failure
+from .profiled import Interruption, artifacts_of, ended_by_signals, hot_routes, served, stop_session
+from .render import live_line, plain, progress, say, say_json, sentence, show_failure
 
 _VISITORS, _VISITORS_WITH_RATE, _SECONDS = 4, 32, 10.0
 _LOOK_EVERY = 0.2
@@ -86,10 +86,10 @@ def load_test(ctx: click.Context, /, **given: object) -> None:
     scenario, plan, conditions = _wanted(given)
     options = {name: given[name] for name in ("cpu", "heap") if given[name] is not None}
     remote = server(ctx)
-    with ended_by_signals(), served(ctx, remote, allow_remote=bool(given["allow_remote"])) as target:
+    with ended_by_signals() as ended, served(ctx, remote, allow_remote=bool(given["allow_remote"])) as target:
         if given["warm_up"]:
             _warm_up(target, scenario, plan, remote.seconds)
-        profiled = _profile(Server(target, remote.token, remote.seconds), scenario, plan, options)
+        profiled = _profile(Server(target, remote.token, remote.seconds), scenario, plan, options, ended)
     broken = [found for condition in conditions if (found := condition.broken_by(profiled.outcome))]
     failure = _judged(profiled, broken)
     if wants_json(ctx):
@@ -98,6 +98,9 @@ def load_test(ctx: click.Context, /, **given: object) -> None:
         show(profiled.outcome, profiled.routes, profiled.artifacts)
         if failure:
             show_failure(failure, as_json=False)
+        elif profiled.outcome.total().errors and not any(condition.is_about_errors for condition in conditions):
+            say()
+            say(sentence("Some requests failed. To end with 1 on that, add: --fail-if 'errors>0'"))
     if failure:
         raise click.exceptions.Exit(failure.exit_status)
 
@@ -144,25 +147,28 @@ def _warm_up(target: Target, scenario: Scenario, plan: Plan, seconds: float) -> 
         load.stop()
 
 
-def _profile(remote: Server, scenario: Scenario, plan: Plan, options: Mapping[str, object]) -> Profiled:
+def _profile(
+    remote: Server, scenario: Scenario, plan: Plan, options: Mapping[str, object], ended: Interruption
+) -> Profiled:
     """Run the load inside a session, which is stopped whatever happens."""
-    started = remote.ask("POST", "/start", fields=("sessionId",), doing="Starting the session", body=options)
     target = remote.target
     load = Load(Address(target.scheme, target.host, target.port), scenario, plan, seconds=remote.seconds)
-    stopped: Mapping[str, object] = {}
-    trouble, interrupted = "", False
+    ended.is_held = True  # a start that is cut short may have started a session all the same
+    started = remote.ask("POST", "/start", fields=("sessionId",), doing="Starting the session", body=options)
     try:
-        load.start()
-        _watch(load, plan, remote.seconds)
+        ended.is_held = False
+        if not ended.noted:
+            load.start()
+            _watch(load, plan, remote.seconds)
     except KeyboardInterrupt:
-        interrupted = True
+        pass
     finally:
+        ended.is_held = True
         load.stop()
         stopped, trouble = stop_session(remote)
-    session_id = plain(started["sessionId"])
-    profiled = Profiled(load.outcome(), session_id, stopped, trouble, interrupted, [])
-    routes, more_trouble = hot_routes(profiled.artifacts)
-    return Profiled(profiled.outcome, session_id, stopped, trouble or more_trouble, interrupted, routes)
+    session_id, interrupted = plain(started["sessionId"]), bool(ended.noted)
+    routes, more_trouble = hot_routes(artifacts_of(stopped))
+    return Profiled(load.outcome(), session_id, stopped, trouble or more_trouble, interrupted, routes)
 
 
 def _watch(load: Load, plan: Plan, seconds: float) -> None:
@@ -186,7 +192,8 @@ def _judged(profiled: Profiled, broken: list[str]) -> Failure | None:
         ended = "its session is stopped" if profiled.stopped else profiled.trouble
         return Failure(f"interrupted; {ended}", code="interrupted", exit_status=INTERRUPTED)
     if outcome.gave_up:
-        return Failure(f"the load ended early: {outcome.gave_up}; look at the server's log", code="server_died")
+        early = f"the load ended early: {outcome.gave_up}"
+        return Failure(f"{early}; {profiled.trouble or 'look at the log of the server'}", code="server_died")
     if profiled.trouble:
         return Failure(profiled.trouble, code="stop_failed")
     if total.requests and total.errors == total.requests:

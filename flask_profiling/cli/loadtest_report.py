@@ -22,9 +22,14 @@ def show(outcome: Outcome, routes: Sequence[HotRoute], artifacts: Sequence[str])
         rows.append(_row(outcome.total(), "all"))
     say()
     say(table(_HEADERS, rows, right=tuple(range(6))))
-    statuses = outcome.total().statuses.most_common(_MOST_STATUSES)
-    if outcome.total().errors:
-        say(f"\nAnswers: {', '.join(f'{count} x {plain(status)}' for status, count in statuses)}")
+    total = outcome.total()
+    if total.errors:
+        statuses = total.statuses.most_common(_MOST_STATUSES)
+        say()
+        say(sentence(f"Answers: {', '.join(f'{count} x {plain(status)}' for status, count in statuses)}"))
+        unanswered = total.requests - total.latencies.count
+        if unanswered:
+            say(sentence(f"The times leave out {unanswered} without an answer."))
     if outcome.scheduled is not None:
         _show_schedule(outcome, outcome.scheduled)
     for route in routes:
@@ -50,8 +55,8 @@ def _totals(outcome: Outcome) -> str:
 
 def _row(tally: Tally, label: str) -> tuple[object, ...]:
     latencies = tally.latencies
-    times = [latencies.quantile(fraction) for fraction in (0.5, 0.9, 0.95, 0.99)]
-    return tally.requests, tally.errors, *map(_time, times), label
+    times = [_time(latencies.quantile(fraction)) if latencies.count else "-" for fraction in (0.5, 0.9, 0.95, 0.99)]
+    return tally.requests, tally.errors, *times, label
 
 
 def _time(seconds: float) -> str:

@@ -20,6 +20,8 @@ from .failure import USAGE, Failure
 from .options import Server, server_is_named
 from .render import plain
 
+_INSISTING = 3
+
 
 @contextlib.contextmanager
 def served(ctx: click.Context, remote: Server, *, allow_remote: bool) -> Iterator[Target]:
@@ -45,17 +47,29 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+class Interruption:
+    """Ctrl-C, SIGTERM and SIGHUP while a session runs: the first one is a KeyboardInterrupt, or is only noted where
+    :attr:`is_held`; the next one changes nothing, for the session is being stopped; a third one insists."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self.noted = 0
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        self.noted += 1
+        if (self.noted == 1 and not self.is_held) or self.noted >= _INSISTING:
+            raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: the session is stopped before."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+def ended_by_signals() -> Iterator[Interruption]:
+    """Handle the signals that end a command in a way that leaves no session behind."""
+    interruption = Interruption()
+    numbers = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+    before = {number: signal.signal(number, interruption.note) for number in numbers}
     try:
-        yield
+        yield interruption
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -68,7 +82,11 @@ def stop_session(remote: Server) -> tuple[Mapping[str, object], str]:
             "POST", "/stop", fields=("sessionId", "artifacts"), doing="Stopping the session, writing its files"
         )
     except Failure as failure:
+        if failure.code == "unreachable":
+            return {}, "the server is gone, so the session could not be stopped; look at the server's log"
         return {}, f"the session could not be stopped: {failure.message}"
+    except KeyboardInterrupt:
+        return {}, "the session was left running; end it with: flask profiling stop-session"
     return answer, ""
 
 

@@ -17,8 +17,10 @@ from .tally import Outcome, Tally, merged
 
 CAPTURE_LIMIT = 1_000_000
 PATIENCE_WITHOUT_ANSWER = 3.0
+# A server that begins again is back within that; one that is gone refuses thousands of requests a second.
+_REFUSED, _TIMED_OUT = ConnectionRefusedError.__name__, TimeoutError.__name__
 _CHUNK = 65536
-_PAUSE_AFTER_FAILURE = 0.02
+_PAUSE_AFTER_FAILURE, _PAUSE_AFTER_REFUSAL = 0.02, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,14 @@ class Load:
             self._end = max(self._end, now)
             if answered:
                 self._last_answer = now
-            elif now - self._last_answer > max(PATIENCE_WITHOUT_ANSWER, self._seconds) and not self._gave_up:
+            elif now - self._last_answer > self._patience(reason) and not self._gave_up:
                 self._gave_up = f"no request was answered for {now - self._last_answer:.0f} s ({reason})"
                 self._over.set()
         if not answered:
-            self._over.wait(_PAUSE_AFTER_FAILURE)
+            self._over.wait(_PAUSE_AFTER_REFUSAL if reason == _REFUSED else _PAUSE_AFTER_FAILURE)
+
+    def _patience(self, reason: str) -> float:
+        return PATIENCE_WITHOUT_ANSWER if reason == _REFUSED else max(PATIENCE_WITHOUT_ANSWER, self._seconds)
 
     def _is_over(self) -> bool:
         elapsed = self._clock() - self._begin
@@ -181,7 +186,8 @@ class _Visitor:
                 break  # we hung up ourselves
             failed = not status or status >= 400 or bool(reason)
             tally = self.tallies.setdefault(step.label, Tally())
-            tally.add(load._clock() - due, status=reason or str(status), failed=failed)
+            has_latency = bool(status) or reason == _TIMED_OUT
+            tally.add(load._clock() - due if has_latency else None, status=reason or str(status), failed=failed)
             load.noted(answered=bool(status), reason=reason)
             if failed and scenario.in_order:
                 self._own, self._values = 0, {}

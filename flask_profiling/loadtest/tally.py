@@ -59,19 +59,23 @@ class Histogram:
 
 @dataclass
 class Tally:
-    """The requests of one step so far; ``statuses`` counts answers by status, failed ones by the error's name."""
+    """The requests of one step so far; ``statuses`` counts answers by status, failed ones by the error's name.
+
+    A request without an answer has no latency, unless it waited for one as long as it might.
+    """
 
     requests: int = 0
     errors: int = 0
     latencies: Histogram = field(default_factory=Histogram)
     statuses: Counter[str] = field(default_factory=Counter)
 
-    def add(self, seconds: float, *, status: str, failed: bool) -> None:
-        """Count one request."""
+    def add(self, seconds: float | None, *, status: str, failed: bool) -> None:
+        """Count one request; ``seconds`` is None where it has no latency."""
         self.requests += 1
         self.errors += failed
         self.statuses[status] += 1
-        self.latencies.add(seconds)
+        if seconds is not None:
+            self.latencies.add(seconds)
 
     def merge(self, other: Tally) -> None:
         """Add all of another tally."""
@@ -139,6 +143,11 @@ class Condition:
     metric: str
     operator: str
     bound: float
+
+    @property
+    def is_about_errors(self) -> bool:
+        """Whether it bounds failed requests, by number or by share."""
+        return self.metric.startswith("errors")
 
     def broken_by(self, outcome: Outcome) -> str:
         """Return a sentence where the outcome is as it must not be, and an empty text else."""

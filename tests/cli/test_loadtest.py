@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,11 @@ def slow():
     return "slow"
 @app.get("/broken")
 def broken(): 1 / 0
+@app.get("/fatal")
+def fatal():
+    import os
+    os.write(2, b"\\nout of luck\\n")
+    os._exit(7)
 """
 
 STARTED = {"success": True, "message": "started", "sessionId": "prof-1", "devToolsUrl": None}
@@ -100,6 +106,33 @@ def test_an_app_that_only_fails_ends_with_1(app: Shell) -> None:
     done = load(app, "--path", "/broken", "--requests", "5")
     assert done.returncode == 1
     assert "every request failed (500)" in done.stderr
+
+
+@whole
+def test_some_failures_are_shown_and_fail_the_test_only_where_that_was_asked_for(app: Shell) -> None:
+    paths = ("--path", "/", "--path", "/broken", "--requests", "8")
+    done = load(app, *paths)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^ +4 +4 .*GET /broken$", done.stdout, re.MULTILINE)
+    assert "Answers: 4 x 200, 4 x 500" in done.stdout
+    assert "--fail-if 'errors>0'" in done.stdout
+    bounded = load(app, *paths, "--fail-if", "errors>2")
+    assert bounded.returncode == 1
+    assert "errors>2: errors is 4" in bounded.stderr
+    assert "--fail-if 'errors>0'" not in bounded.stdout
+
+
+@whole
+def test_a_server_that_dies_is_a_sentence_with_its_last_words_and_the_table(app: Shell) -> None:
+    done = load(app, "--path", "/=20", "--path", "/fatal", "--requests", "100000", "--no-warm-up")
+    assert done.returncode == 1
+    assert "The app's server has ended; it said:\n" in done.stderr
+    assert "  out of luck\n" in done.stderr
+    assert "the load ended early: no request was answered for 3 s (ConnectionRefusedError)" in done.stderr
+    assert "the server is gone, so the session could not be stopped" in done.stderr
+    assert re.search(r"^ +(\d+) +\1 +- +- +- +-  GET /fatal$", done.stdout, re.MULTILINE), "no answer, no latency"
+    assert re.search(r"The times leave out \d+ without an answer", done.stdout)
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @whole
@@ -191,9 +224,50 @@ def test_a_signal_stops_the_session_first(terminal: OpenTerminal, fake: FakeServ
     else:
         os.kill(shown.process.pid, number)
     assert shown.wait() == 130
-    assert fake.requests[-1][0] == "POST /debug/profiling/stop"
+    # not the last one for certain: what was hung up on may be read later
+    assert [request for request, _, _ in fake.requests].count("POST /debug/profiling/stop") == 1
     assert "interrupted; its session is stopped" in shown.seen
     assert "Traceback" not in shown.seen
+
+
+@pytest.mark.parametrize("moment", ["/start", "/stop"])
+def test_ctrl_c_in_the_middle_of_a_start_or_a_stop_leaves_no_session(
+    terminal: OpenTerminal, fake: FakeServer, moment: str
+) -> None:
+    go_on = threading.Event()
+    fake.on("POST /start", STARTED, wait=go_on if moment == "/start" else None)
+    fake.on("POST /stop", STOPPED, wait=go_on if moment == "/stop" else None)
+    fake.on("GET /status", STATUS)
+    here = ("--path", "/debug/profiling/status", "--requests", "6", "--no-warm-up")
+    shown = terminal("load-test", "--url", fake.url, *here)
+    shown.read(lambda _: fake.requests != [] and fake.requests[-1][0] == f"POST /debug/profiling{moment}")
+    shown.type("\x03")
+    shown.read(lambda seen: "^C" in seen)
+    go_on.set()
+    assert shown.wait() == 130
+    asked = [request for request, _, _ in fake.requests]
+    assert asked[0] == "POST /debug/profiling/start"
+    assert asked[-1] == "POST /debug/profiling/stop"
+    assert len(asked) == (2 if moment == "/start" else 8)
+    assert "interrupted; its session is stopped" in shown.seen
+    assert f"{len(asked) - 2} requests in" in shown.seen, "the table is shown all the same"
+    assert "Traceback" not in shown.seen
+
+
+def test_who_insists_is_told_that_the_session_goes_on(terminal: OpenTerminal, fake: FakeServer) -> None:
+    fake.on("POST /start", STARTED)
+    fake.on("POST /stop", STOPPED, wait=threading.Event())
+    fake.on("GET /status", STATUS)
+    here = ("--path", "/debug/profiling/status", "--requests", "2", "--no-warm-up")
+    shown = terminal("load-test", "--url", fake.url, *here)
+    shown.read(lambda _: fake.requests != [] and fake.requests[-1][0].endswith("/stop"))
+    for _ in range(3):
+        frames = shown.seen.count("Stopping")  # two signals at once would count as one
+        shown.read(lambda seen, frames=frames: seen.count("Stopping") > frames + 3)
+        shown.type("\x03")
+    assert shown.wait() == 130
+    assert "the session was left running; end it with: flask profiling stop-session" in " ".join(shown.seen.split())
+    assert "2 requests in" in shown.seen
 
 
 @whole

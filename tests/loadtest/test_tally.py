@@ -91,3 +91,12 @@ def test_an_open_loop_has_a_schedule() -> None:
     assert plan.scheduled(0.6) == 3
     assert plan.scheduled(99.0) == 4
     assert Plan(4, duration=9.0, requests=2, rate=4.0).scheduled(99.0) == 2
+
+
+def test_a_request_without_an_answer_has_no_latency() -> None:
+    tally = Tally()
+    for _ in range(99):
+        tally.add(None, status="ConnectionRefusedError", failed=True)
+    tally.add(0.25, status="200", failed=False)
+    assert (tally.requests, tally.errors, tally.latencies.count) == (100, 99, 1)
+    assert tally.latencies.quantile(0.5) == 0.25
