@@ -40,6 +40,7 @@ PACKAGES: dict[str, tuple[str, str]] = {
     "coverage": ("coverage", "pip install coverage"),
     "gevent": ("gevent", "pip install gevent"),
     "gunicorn": ("gunicorn", "pip install gunicorn"),
+    "httpbin": ("httpbin", "pip install httpbin"),
     "hypercorn": ("hypercorn", "pip install hypercorn"),
     "jsonschema": ("jsonschema", "pip install jsonschema"),
     "opentelemetry": ("opentelemetry.trace", "pip install opentelemetry-api"),
