@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-from tests.browser.test_report import Seen, browser, opened
+from tests.browser.test_report import NAMELESS, Seen, browser, opened
 from tests.components import requires
 from tests.formats.differences import page_of, sessions
 
@@ -121,6 +121,10 @@ def test_a_change_leads_to_its_function(tree: Seen) -> None:
     tree.page.locator("#changes").get_by_role("button", name="pages:fresh").click()
     assert tree.text("#around .self b") == "fresh"
     assert "0 → 20 new" in tree.text("#around .self")
+
+
+def test_every_control_has_a_name(tree: Seen) -> None:
+    assert tree.page.evaluate(NAMELESS) == []
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 from flask_profiling.model import CallTree, Function, SessionRecording
 from tests.components import program, requires
 from tests.formats.calls import Call, call, profiled, recording, written
-from tests.formats.test_html import HOSTILE, hostile
+from tests.formats.test_html import HOSTILE, big, hostile
 from tests.formats.trees import Request, Thread, recorded, tree_recording
 
 pytestmark = [requires("chromium", "playwright"), pytest.mark.timeout(180)]
@@ -193,8 +193,8 @@ def test_the_call_graph_draws_who_calls_whom_and_how_often(seen: Seen) -> None:
     names = seen.page.locator("#graph-stage .node").evaluate_all(
         "nodes => nodes.map(node => node.getAttribute('aria-label'))"
     )
-    assert "price, 3 × · 100 ms, own 100 ms" in names
-    assert "GET /, 160 ms, own 40.0 ms" in names, "a route is requested, not called"
+    assert "price 100 ms · own 100 ms, 3 calls" in names
+    assert "GET / 160 ms · own 40.0 ms" in names, "a route is requested, not called"
     titles = seen.page.locator("#graph-stage .edge title").evaluate_all(
         "titles => titles.map(title => title.textContent)"
     )
@@ -309,3 +309,43 @@ def test_without_calls_there_is_still_something_to_read(browser: Browser, tmp_pa
     with report(browser, tmp_path / "report.html", replace(shop(), recordings=())) as seen:
         assert not seen.page.locator("#flame-card").is_visible()
         assert len(seen.rows("#routes")) == 2
+
+
+NAMELESS = """() => {
+    const named = (element) => element.getAttribute("aria-label") || element.textContent.trim()
+        || [...(element.labels || [])].map((label) => label.textContent.trim()).join("")
+        || document.getElementById(element.getAttribute("aria-labelledby"))?.textContent.trim();
+    const all = "button, input, select, summary, canvas, section, nav, [role=button], [tabindex]";
+    return [...document.querySelectorAll(all)].filter((element) => !named(element)).map((element) => element.outerHTML);
+}"""
+
+
+def test_every_control_has_a_name(seen: Seen) -> None:
+    assert seen.page.evaluate(NAMELESS) == []
+
+
+def test_paper_is_light_and_the_screen_is_dark_again(browser: Browser, tmp_path: Path) -> None:
+    with report(browser, tmp_path / "report.html", shop(), scheme="dark") as seen:
+        seen.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+        assert background(seen) == "rgb(245, 244, 241)"
+        seen.page.emulate_media(media="print", color_scheme="dark")
+        assert not seen.page.locator("#route").is_visible()
+        seen.page.emulate_media(media="screen", color_scheme="dark")
+        seen.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+        assert background(seen) == "rgb(21, 21, 19)"
+
+
+def test_nothing_moves_where_the_system_asks_for_stillness(seen: Seen) -> None:
+    duration = "getComputedStyle(document.querySelector('.switch span')).transitionDuration"
+    assert seen.page.evaluate(duration) != "0s"
+    seen.page.emulate_media(reduced_motion="reduce")
+    assert seen.page.evaluate(duration) == "0s"
+
+
+def test_five_thousand_nodes_can_be_searched_and_turned_around(browser: Browser, tmp_path: Path) -> None:
+    with report(browser, tmp_path / "report.html", tree_recording(big(5000))) as seen:
+        seen.page.locator("#search").fill("number_12")
+        assert "frames found" in seen.text("#flame-sum")
+        seen.page.locator("#search").fill("")
+        seen.page.get_by_text("Inverted").click()
+        assert seen.page.locator("#graph-stage .node").count() == 24

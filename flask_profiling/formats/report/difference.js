@@ -259,7 +259,7 @@
         el("td", { className: "n" }, arrow(pair, show), " ", el("small", { className: "muted", text: unit })), el("td", { className: "n" }, change(pair)),
         el("td", {}, el("ul", { className: "hot" }, ...callers.map(([caller, ...counts]) => el("li", {}, named(caller), el("small", { text: arrow(counts, amount) }))))));
     });
-    const head = el("tr", {}, ...["", "What", "Per request", "Change", "From callers"].map((text, place) => el("th", { scope: "col", text, className: place === 2 || place === 3 ? "n" : "" })));
+    const head = el("tr", {}, ...["Verdict", "What", "Per request", "Change", "From callers"].map((text, place) => el("th", { scope: "col", text, className: place === 2 || place === 3 ? "n" : "" })));
     $("changes").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
     $("changes").hidden = !rows.length;
     const summary = [changes.length ? "where a change begins; calls are exact, times are loose" : `nothing changed among ${plural(data.compared, "number")}`];

@@ -110,12 +110,12 @@ function callGraph(about) {
     return group;
   }
   function drawNode(label, cost, x, y, most, isCounted) {
-    const it = F[label], left = x - WIDE / 2;
+    const it = F[label], left = x - WIDE / 2, shown = `${time(cost.total)} · own ${time(cost.self)}`;
     const group = svg("g", { class: "node" + (it.kind === ROUTE ? " route" : it.kind === LIBRARY ? " library" : ""), tabindex: 0, role: "button", "data-label": label,
-      "aria-label": `${it.name}, ${told(cost, isCounted && it.kind !== ROUTE)}, own ${time(cost.self)}` });
+      "aria-label": `${it.name} ${shown}` + (isCounted && cost.calls && it.kind !== ROUTE ? ", " + plural(cost.calls, "call") : "") });
     const heat = svg("rect", { x: left, y, width: WIDE, height: HIGH, rx: 7, class: "heat", "fill-opacity": (0.75 * Math.sqrt(cost.self / most)).toFixed(2) });
     group.append(svg("rect", { x: left, y, width: WIDE, height: HIGH, rx: 7 }), heat,
-      text(cut(it.name, 23), { x, y: y + 19, class: "name" }), text(`${time(cost.total)} · own ${time(cost.self)}`, { x, y: y + 36 }));
+      text(cut(it.name, 23), { x, y: y + 19, class: "name" }), text(shown, { x, y: y + 36 }));
     const title = svg("title", {});
     title.textContent = [it.name, it.full, told(cost, isCounted && it.kind !== ROUTE) + " · own " + time(cost.self)].filter(Boolean).join("\n");
     group.append(title);

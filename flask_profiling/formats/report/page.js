@@ -20,7 +20,8 @@ function el(tag, properties, ...children) {
   return element;
 }
 
-const number = (value) => value.toLocaleString("en");
+const digits = new Intl.NumberFormat("en");  // one for all: each toLocaleString would make its own
+const number = (value) => digits.format(value);
 function time(us) {
   if (us >= 1e6) return (us / 1e6).toFixed(us >= 1e8 ? 0 : us >= 1e7 ? 1 : 2) + " s";
   if (us >= 1000) return (us / 1000).toFixed(us >= 1e5 ? 0 : us >= 1e4 ? 1 : 2) + " ms";
@@ -75,6 +76,10 @@ function followScheme(redraw) {
   scheme.addEventListener("change", () => { if (!picked) set(scheme.matches); });
   $("theme").addEventListener("click", () => { picked = true; set(document.documentElement.dataset.theme !== "dark"); });
   set(scheme.matches);
+  // Paper is light.
+  let before = false;
+  window.addEventListener("beforeprint", () => { before = document.documentElement.dataset.theme === "dark"; set(false); });
+  window.addEventListener("afterprint", () => set(before));
 }
 function options(select, first, items) {
   select.append(el("option", { value: "-1", text: first }), ...items.map(([value, text]) => el("option", { value, text })));
