@@ -40,17 +40,21 @@ def main(arguments: Sequence[str]) -> int:
     scale = Scale(**SCALES[size], peers=given.peers, only=tuple(given.only))  # type: ignore[arg-type]
     scale.rounds = given.rounds or scale.rounds
     results = Results(" ".join(["python -m benchmarks", *arguments]), machine(), versions())
+    if given.add:
+        earlier = Results.from_json(json.loads(Path(given.json).read_text("utf-8")))
+        results.command = f"{earlier.command} && {results.command}"
+        results.areas, results.left_out = earlier.areas, earlier.left_out
     for area in given.areas or [name for name in AREAS if name not in _ON_REQUEST]:
         module, _, function = AREAS[area].partition(":")
         measure: Measure = getattr(importlib.import_module(module), function)
         began = time.monotonic()
         results.areas[area] = list(measure(scale))
         print(page.text(area, results.areas[area]), f"({time.monotonic() - began:.0f} s)", sep="\n", flush=True)
-    results.left_out.update(scale.left_out)
+        results.left_out.update(scale.left_out)
+        if given.json:  # what is measured is kept, should the next area fail
+            Path(given.json).write_text(json.dumps(results.to_json(), indent=1) + "\n", "utf-8")
     for name, reason in results.left_out.items():
         print(f"left out: {name} ({reason})", file=sys.stderr)
-    if given.json:
-        Path(given.json).write_text(json.dumps(results.to_json(), indent=1) + "\n", "utf-8")
     if given.page:
         Path(given.page).write_text(page.html(results), "utf-8")
     return 0
@@ -65,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", default=[], help="only cases with this in their name (repeatable)")
     parser.add_argument("--rounds", type=int, default=0, help="rounds of the overhead")
     parser.add_argument("--json", metavar="FILE", help="write the results")
+    parser.add_argument("--add", action="store_true", help="keep the other areas that FILE has of an earlier run")
     parser.add_argument("--page", metavar="FILE", help="write a page with plots")
     return parser
 
