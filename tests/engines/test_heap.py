@@ -360,7 +360,7 @@ def test_a_linked_list_of_100_000_and_nesting_as_deep_are_walked(tmp_path: Path)
         NEST = ()
         for _ in range(100_000):
             NEST = [NEST]
-        snapshot("a")
+        snapshot("a", deadline=90)
         # taking them apart one by one: Python's own destructors recurse
         while CHAIN is not None: CHAIN = CHAIN.next
         while NEST: NEST = NEST[0]
