@@ -10,8 +10,9 @@ import pytest
 
 from tests.components import all_components_required, enforce
 
-# examples take as long as a busy machine lets them; the timeout of the test bounds them
-hypothesis.settings.register_profile("profiling", deadline=None)
+# examples take as long as a busy machine lets them, to run and to make; the timeout of the test bounds them
+too_slow = hypothesis.HealthCheck.too_slow
+hypothesis.settings.register_profile("profiling", deadline=None, suppress_health_check=[too_slow])
 hypothesis.settings.load_profile("profiling")
 
 
