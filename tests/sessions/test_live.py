@@ -111,7 +111,9 @@ def test_failed_requests_are_counted_apart_and_routes_by_themselves(clocks: Cloc
 
 def test_a_share_adds_its_cpu_time_and_is_no_request(clocks: Clocks) -> None:
     session = live(clocks)
-    visit, share = session.begin("GET /"), session.begin("GET /")
+    visit = session.begin("GET /")
+    share = session.begin_share("GET /", of=visit)
+    assert visit.shares == [share]
     session.resume(share)
     clocks.cpu += 0.5
     session.pause(share)
@@ -160,8 +162,9 @@ def test_one_request_that_runs_at_the_stop_is_said_in_the_singular(clocks: Clock
 
 def test_a_share_that_ends_after_the_stop_changes_nothing(clocks: Clocks) -> None:
     session = live(clocks)
-    share = session.begin("GET /")
+    share = session.begin_share("GET /", of=None)
     part = session.stop()
+    assert notes_of(part)[0].startswith("1 request was still running")
     session.end_share(share)
     assert part.requests == {}
     assert session._tallies == {}
