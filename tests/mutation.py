@@ -311,7 +311,8 @@ def _summed_up(outcomes: list[Outcome]) -> int:
     for module, total in Counter(outcome.module for outcome in outcomes).items():
         print(f"{module}: {total - survived[module]} of {total} noticed")
     total, noticed = len(outcomes), len(outcomes) - survived.total()
-    print(f"all: {noticed} of {total} noticed ({100 * noticed / max(total, 1):.1f} %)")
+    late = sum(outcome.outcome == "timeout" for outcome in outcomes)
+    print(f"all: {noticed} of {total} noticed ({100 * noticed / max(total, 1):.1f} %), {late} of them by taking for ever")
     return int(bool(survived))
 
 
