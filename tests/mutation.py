@@ -312,7 +312,7 @@ def _summed_up(outcomes: list[Outcome]) -> int:
         print(f"{module}: {total - survived[module]} of {total} noticed")
     total, noticed = len(outcomes), len(outcomes) - survived.total()
     late = sum(outcome.outcome == "timeout" for outcome in outcomes)
-    print(f"all: {noticed} of {total} noticed ({100 * noticed / max(total, 1):.1f} %), {late} of them by taking for ever")
+    print(f"all: {noticed} of {total} noticed ({100 * noticed / max(total, 1):.1f} %), {late} of them by no end")
     return int(bool(survived))
 
 
