@@ -236,6 +236,23 @@ def answers() -> dict[str, Schema]:
         "Running": shape(running, "The running session."),
         "Ended": shape(ended, "A session that is over."),
         "WorkerState": shape({**WORKER, "state": state}, "A live worker and what it does."),
+        "Memory": shape(
+            {
+                "pid": one("integer", "The worker that answers."),
+                "held": many(
+                    shape(
+                        {
+                            "what": one("string", "What holds it.", examples=["calltree", "tracemalloc"]),
+                            "size": STORED["size"],
+                            "sizeBytes": STORED["sizeBytes"],
+                        },
+                        "A part of it.",
+                    ),
+                    "By what holds it; what cannot be measured is not here.",
+                ),
+            },
+            "While this worker profiles: the memory that it holds for the session.",
+        ),
         "Status": shape(
             {
                 "enabled": SUCCESS | {"description": "A closed gate has no endpoints."},
@@ -245,9 +262,10 @@ def answers() -> dict[str, Schema]:
                 "notes": NOTES,
                 "session": ref("Running"),
                 "workers": many(ref("WorkerState"), "While active: the live workers."),
+                "memory": ref("Memory"),
             },
             "What goes on.",
-            optional=("session", "workers"),
+            optional=("session", "workers", "memory"),
         ),
         "Reports": shape(
             {"reports": many(shape({"sessionId": SESSION_ID, **STORED}, "An artifact."), "What is stored.")},

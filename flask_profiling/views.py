@@ -211,6 +211,13 @@ def _status(state: ProfilingState) -> Document:
             "state": "collecting" if status.collecting else "profiling",
             "engines": _engines(status.session.options),
         }
+        live = state.sessions.live
+        if live is not None:
+            held = live.memory().items()
+            document["memory"] = {
+                "pid": live.worker.pid,
+                "held": [{"what": what, "size": human_size(size), "sizeBytes": size} for what, size in held],
+            }
         document["workers"] = [{**_worker(each.worker), "state": each.state} for each in status.workers]
     return document
 

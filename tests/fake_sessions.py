@@ -34,6 +34,7 @@ class FakeSessions:
     seconds: float = 45.21
     collecting: bool = False
     fault: BaseException | None = None
+    live: None = None
 
     def start(self, options: SessionOptions) -> Started:
         self._fail()

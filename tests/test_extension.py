@@ -414,3 +414,30 @@ def test_artifacts_hold_only_what_was_recorded(tmp_path: Path) -> None:
     names = sorted(Path(name).name for name in answer["artifacts"])
     assert names == sorted(path.name for path in (tmp_path / "profiling").iterdir() if path.is_file())
     assert json.loads((tmp_path / "profiling" / next(name for name in names if name.endswith(".json"))).read_bytes())
+
+
+def test_the_status_says_how_much_memory_a_session_holds(tmp_path: Path) -> None:
+    app = open_app(tmp_path)
+    app.add_url_rule("/memory", view_func=lambda: "held")
+    Profiling(app)
+    client = app.test_client()
+    prefix = "/debug/profiling"
+    assert "memory" not in client.get(f"{prefix}/status").get_json()
+    options = {"cpu": "calltree", "allocations": 1, "heap": False}
+    assert client.post(f"{prefix}/start", json=options).status_code == 200
+
+    def held() -> dict[str, int]:
+        memory = client.get(f"{prefix}/status").get_json()["memory"]
+        assert memory["pid"] == os.getpid()
+        return {part["what"]: part["sizeBytes"] for part in memory["held"]}
+
+    client.get("/memory")
+    before = held()
+    for _ in range(200):
+        client.get("/memory")
+    after = held()
+    client.post(f"{prefix}/stop")
+    assert set(after) == {"calltree", "tracemalloc"}
+    # a time (8 bytes) and a place (8 bytes) for each call that began or ended: at least one of each per request
+    assert after["calltree"] >= before["calltree"] + 200 * 2 * 16
+    assert after["tracemalloc"] > 0

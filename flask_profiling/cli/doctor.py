@@ -25,8 +25,8 @@ _COLOURS = {OK: "green", NOTE: "yellow", PROBLEM: "red"}
 @server_options(seconds=5)
 @click.pass_context
 def doctor(ctx: click.Context) -> None:
-    """Look at the gate, the configuration, the running server, the engines and extras, the output
-    directory, other profilers, ports and the clock; nothing is changed.
+    """Look at the gate, the configuration, the running server and the memory that a session holds in it,
+    the engines and extras, the output directory, other profilers, ports and the clock; nothing is changed.
 
     Ends with 1 where something stands in the way.
 
@@ -36,7 +36,8 @@ def doctor(ctx: click.Context) -> None:
     """
     app_config, about_app, failure = read_app_config(ctx.ensure_object(ScriptInfo))
     found = [*_app(about_app, failure), *_server(ctx)]
-    found += _gate(app_config, server_answers=found[-1].state == OK)
+    answers = any(finding.topic == "server" and finding.state == OK for finding in found)
+    found += _gate(app_config, server_answers=answers)
     condition = examine(app_config, os.environ)
     if condition.mistakes:
         found.append(Finding("configuration", PROBLEM, condition.mistakes, "flask profiling config"))
@@ -73,6 +74,16 @@ def _server(ctx: click.Context) -> Iterator[Finding]:
         return
     state = "a session is running" if answer["active"] else "idle"
     yield Finding("server", OK, f"{remote.target.origin} answers: profiling is on, {state}{_workers(answer)}")
+    yield Finding("memory", OK, _memory(answer))
+
+
+def _memory(answer: Mapping[str, object]) -> str:
+    """Say what the session that runs holds in the worker that answered, of what can be measured."""
+    memory = answer.get("memory")
+    if not isinstance(memory, dict) or not isinstance(memory.get("held"), list):
+        return "the worker that answered records nothing, so profiling holds no memory there"
+    parts = [f"{part.get('what')} {part.get('size')}" for part in memory["held"] if isinstance(part, dict)]
+    return f"the session holds in worker {memory.get('pid')}: {', '.join(parts) or 'nothing that can be measured'}"
 
 
 def _workers(answer: Mapping[str, object]) -> str:

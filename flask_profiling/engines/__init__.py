@@ -75,6 +75,14 @@ class RequestEngine(Protocol):
 
 
 @runtime_checkable
+class MeasuredEngine(Protocol):
+    """An engine that knows how much memory it holds."""
+
+    def memory(self) -> Mapping[str, int]:
+        """Return bytes by what holds them; called while it runs, on any thread."""
+
+
+@runtime_checkable
 class SingleRequestEngine(RequestEngine, Protocol):
     """An engine that can tell one request from another, where it is told which is which."""
 

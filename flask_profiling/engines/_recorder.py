@@ -6,6 +6,7 @@ import threading
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from sys import getsizeof
 from time import perf_counter_ns
 from types import CodeType
 
@@ -231,6 +232,14 @@ class Recorders:
     def give_back(self, recorder: Recorder) -> None:
         """The thread has done with it."""
         self._free.setdefault(recorder.route, []).append(recorder)
+
+    def memory(self) -> int:
+        """Return the bytes that nodes and logs take now, as far as ``sys.getsizeof`` knows."""
+        total = 0
+        for recorder in list(self._all):
+            total += getsizeof(recorder.times) + getsizeof(recorder.tops)
+            total += sum(getsizeof(node) + getsizeof(node.children) for node in list(recorder.nodes))
+        return total
 
     def all(self) -> list[Recorder]:
         """Return every recorder of the session."""

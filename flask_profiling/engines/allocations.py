@@ -84,6 +84,10 @@ class AllocationsEngine:
         except _forkedwork.NotDone as error:
             self._unknown_before = _UNKNOWN_BEFORE.format(reason=error)
 
+    def memory(self) -> Mapping[str, int]:
+        """Return the bytes that tracemalloc itself takes for its traces."""
+        return {"tracemalloc": tracemalloc.get_tracemalloc_memory()}
+
     def stop(self) -> Recording:
         """Add up what is alive, and leave tracing as it was found.
 

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..errors import Unavailable
@@ -109,6 +109,10 @@ class CallTreeEngine:
         if self._running.pop(id(token), None) is not None:
             token.end()
             self._give_back(token)
+
+    def memory(self) -> Mapping[str, int]:
+        """Return the bytes that the trees of the routes and the order of their calls take."""
+        return {"calltree": self._recorders.memory()}
 
     def begin_request(self, route: str) -> object:
         """Take in a request that is recorded for itself; see :class:`flask_profiling.engines.SingleRequestEngine`."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from ..engines import Engine, RequestEngine, SingleRequestEngine
+from ..engines import Engine, MeasuredEngine, RequestEngine, SingleRequestEngine
 from ..errors import ProfilingError
 from ..model import Part, Recording, RouteTimes, WorkerId, bucket_of
 from ..model.requests import MOST_TRACED, TracedRequest, slowest_traced
@@ -206,6 +206,11 @@ class Live:
                 return
             self._tallies.setdefault(visit.route, _Tally()).cpu += visit.cpu
         self._settle(visit)
+
+    def memory(self) -> dict[str, int]:
+        """Return the bytes that this worker holds for the session by what holds them, of engines that know."""
+        measured = [engine.memory() for engine in self.engines if isinstance(engine, MeasuredEngine)]
+        return {what: size for sizes in measured for what, size in sizes.items()}
 
     def stop(self) -> Part:
         """Stop every engine and return this worker's part; called once."""

@@ -56,3 +56,15 @@ def test_in_an_open_shell_all_is_well_in_80_columns(shell: Shell) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert lines_within(done.stdout, 80) == []
     assert "open here" in done.stdout
+
+
+def test_the_memory_that_a_session_holds_is_said(run: Run, fake: FakeServer) -> None:
+    held = [{"what": "calltree", "size": "2.4MB", "sizeBytes": 2_400_000}]
+    fake.on("GET /status", {**STATUS, "active": True, "memory": {"pid": 811, "held": held}})
+    done = run("doctor", "--json", "--url", fake.url)
+    found = {finding["topic"]: finding["message"] for finding in json.loads(done.stdout)["findings"]}
+    assert found["memory"] == "the session holds in worker 811: calltree 2.4MB"
+    fake.on("GET /status", STATUS)
+    done = run("doctor", "--json", "--url", fake.url)
+    found = {finding["topic"]: finding["message"] for finding in json.loads(done.stdout)["findings"]}
+    assert found["memory"].startswith("the worker that answered records nothing")
