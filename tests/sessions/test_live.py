@@ -107,6 +107,7 @@ def test_failed_requests_are_counted_apart_and_routes_by_themselves(clocks: Cloc
         "GET /b": (1, 0),
     }
     assert sum(requests["GET /a"].buckets.values()) == 2
+    assert requests["GET /a"].gc_time == 0.0
 
 
 def test_a_share_adds_its_cpu_time_and_is_no_request(clocks: Clocks) -> None:
