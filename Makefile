@@ -9,6 +9,7 @@
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
 #   make bench   measure what profiling costs and how true it is (minutes; ARGS="--quick" takes one)
 #   make bench-peers  the same beside other profilers, in the same run
+#   make pictures  take the pictures of the documentation in a real browser (a minute), for the next make docs
 #   make docs    build the documentation into docs/_build/html; a warning is an error
 #   make dist    build the wheel and the sdist into dist/
 #   make venv    only set up;  make clean: remove all that make made
@@ -122,6 +123,10 @@ bench: $(VENV)/demo
 .PHONY: bench-peers
 bench-peers: $(VENV)/bench
 	$(RUN) -m benchmarks --peers --json benchmarks.json --page benchmarks.html $(ARGS)
+
+.PHONY: pictures
+pictures: $(VENV)/test
+	PROFILING_PICTURES=$(CURDIR)/docs/pictures $(PYTEST) tests/browser/test_pictures.py tests/browser/test_live_devtools.py $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/docs

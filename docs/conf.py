@@ -24,7 +24,7 @@ author = "The flask-profiling-devtools contributors"
 copyright = author
 version = release = flask_profiling.__version__
 
-extensions = ["sphinx.ext.autodoc"]
+extensions = ["sphinx.ext.autodoc", "figures"]  # the latter lies here
 exclude_patterns = ["_build"]
 highlight_language = "text"
 nitpicky = True

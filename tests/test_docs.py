@@ -421,3 +421,37 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
     assert all(f"flask profiling {name}" in html["cli"] for name in COMMANDS)
     assert all(kind.code in html["errors"] for kind in tool("openapi").errors())
     assert json.loads((tmp_path / "html" / "openapi.json").read_text("utf-8")) == tool("openapi").description()
+
+
+PICTURES = """
+Pictures
+========
+
+.. picture:: taken
+   :alt: a chart
+
+   What it shows.
+
+.. picture:: missing
+   :alt: nothing
+
+   Never seen.
+"""
+
+
+@requires("sphinx")
+def test_a_picture_is_shown_where_it_was_taken_and_not_missed_where_not(tmp_path: Path) -> None:
+    (tmp_path / "conf.py").write_text("extensions = ['figures']\n", "utf-8")
+    (tmp_path / "index.rst").write_text(PICTURES, "utf-8")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "taken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "sphinx", "-W", "-E", "-q", "-b", "html", tmp_path, tmp_path / "html"],
+        env={**os.environ, "PYTHONPATH": str(DOCS)}, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "html" / "index.html").read_text("utf-8")
+    assert 'alt="a chart"' in page
+    assert "What it shows." in page
+    assert "Never seen." not in page
+    assert (tmp_path / "html" / "_images" / "taken.png").is_file()

@@ -7,6 +7,7 @@ Playwright's locators look into.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -160,6 +161,19 @@ row => {
     return box.scrollTop > before;
 }
 """
+
+
+def picture(page: Page, name: str) -> None:
+    """Store what a page shows, as the documentation's picture ``name``, where ``PROFILING_PICTURES`` says where."""
+    directory = os.environ.get("PROFILING_PICTURES")
+    if not directory:
+        return
+    page.set_viewport_size({"width": 1120, "height": 640})
+    sidebar = page.get_by_role("button", name="Hide sidebar")
+    if sidebar.is_visible():  # all the room for the chart
+        sidebar.click()
+    page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    page.screenshot(path=Path(directory) / f"{name}.png")
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

@@ -15,7 +15,7 @@ import_or_skip("playwright")
 
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
-from tests.browser.devtools import Activity, all_activities, open_tab, rows  # noqa: E402
+from tests.browser.devtools import Activity, all_activities, open_tab, picture, rows  # noqa: E402
 from tests.browser.live import attach, browser_that_discovers, inspected  # noqa: E402
 from tests.inspector.places import free_port, listed  # noqa: E402
 
@@ -91,6 +91,7 @@ def test_a_recording_names_the_hot_function_under_busy_threads(server: Server, o
     assert server.status()["active"] is True
     stop(page)
     shares = table(page, "Bottom-up")
+    picture(page, "live-recording")
     own = {name: activity.self_time for name, activity in shares.items() if name != "(idle)"}
     assert max(own, key=own.__getitem__) == "spin"
     assert own["spin"] > 10 * own["hot"]
@@ -173,6 +174,7 @@ def test_a_snapshot_shows_the_leak_with_its_count_and_what_keeps_it(server: Serv
     page.keyboard.press("ArrowRight")
     page.locator("tr:visible").filter(has_text="busy_app.Leaked@").first.click()
     wait_for(lambda: any("KEPT" in cells[0] for cells in rows(page)), "the list that keeps it")
+    picture(page, "live-snapshot")
 
 
 def test_allocation_sampling_names_the_site_of_the_leak(server: Server, open_panel: object) -> None:
