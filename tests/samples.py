@@ -44,7 +44,7 @@ SAMPLES: dict[str, Callable[[], Data]] = {
     ),
     "growth": lambda: Growth({"shop.visits.Visit": (3, 43), "dict": (900, 800)}, (10, 10), 2),
     "heapsummary": lambda: HeapSummary(3, 2, True, {"dict": (2, 128), "shop.models.Product": (1, 48)}),
-    "apptree": lambda: ApplicationTree(call_tree("GET /", PAGE, 0.25)),
+    "apptree": lambda: ApplicationTree(call_tree("GET /", PAGE, 0.25), frozenset({PAGE})),
     "calltree": lambda: call_tree("GET /", PAGE, 0.25),
     "slowrequests": lambda: SlowRequests(
         0.5,
@@ -70,7 +70,7 @@ ODD_SAMPLES: dict[str, Callable[[], Data]] = {
     ),
     "growth": lambda: Growth({"</script>\udcff": (10**30, 0), "": (0, 0)}, (0, 10**30), 10**30),
     "heapsummary": lambda: HeapSummary(0, 10**30, False, {"</script>\udcff": (10**30, 0), "": (0, 0)}),
-    "apptree": lambda: ApplicationTree(call_tree("GET /\udcff</script>", ODD, -1e308)),
+    "apptree": lambda: ApplicationTree(call_tree("GET /\udcff</script>", ODD, -1e308), frozenset({ODD})),
     "calltree": lambda: call_tree("GET /\udcff</script>", ODD, -1e308),
     "slowrequests": lambda: SlowRequests(
         -1e308,

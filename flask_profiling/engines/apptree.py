@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from types import CodeType, FrameType
 from typing import Any
@@ -23,6 +23,9 @@ from ._lsprof_pool import lasting_frame, was_forgotten
 
 # A node takes about 350 bytes.
 MOST_NODES = 100_000
+# After so many calls on one path a function that is this short (ns of wall time) is looked at: see Brief.
+MOST_CALLS = 5_000
+SHORT = 10_000
 
 NO_TOOL_NOTE = (
     "Paths of application code are estimated too: only one tool id of sys.monitoring was free, and call counts come "
@@ -30,13 +33,18 @@ NO_TOOL_NOTE = (
 )
 DROPPED_NOTE = "{} calls found no room for a path of their own: on that path they are part of their caller."
 
+BRIEF_NOTE = (
+    "Functions that are short, call no application code and were called very often are shown as library code is: below "
+    "application code whose paths are exact, and estimated where they have several callers."
+)
+
 _monitoring: Any = getattr(sys, "monitoring", None)
 
 
 class Node:
     """One path: a code object in the context of its callers; ``ns`` is its wall time with all that it called."""
 
-    __slots__ = ("calls", "children", "code", "index", "last", "ns", "parent")
+    __slots__ = ("calls", "children", "code", "index", "last", "limit", "ns", "parent")
 
     def __init__(self, code: CodeType | None, parent: Node | None, index: int) -> None:
         self.code = code
@@ -47,6 +55,8 @@ class Node:
         # the child that was called last: mostly it is called again
         self.last = _NOBODY
         self.calls = 0
+        # the number of calls from which on it is looked at again
+        self.limit = MOST_CALLS
         self.ns = 0
 
 
@@ -55,11 +65,60 @@ _NOBODY.code = None
 
 
 class Budget:
-    """How many nodes are left in this worker, and how many calls found none."""
+    """How many nodes are left in this worker, how many calls found none, and below how many ns a call is short."""
 
-    def __init__(self, nodes: int = MOST_NODES) -> None:
+    def __init__(self, nodes: int = MOST_NODES, short: int = SHORT) -> None:
         self.nodes = nodes
+        self.short = short
         self.dropped_calls = 0
+
+
+class Brief:
+    """Application functions whose events are switched off, because hearing them costs more than they do.
+
+    They are short and call no other application code, so their callers' paths stay as they were, and their time is in
+    the wall time of these. ``walks`` are all there are.
+    """
+
+    def __init__(self, walks: Sequence[Walk], budget: Budget) -> None:
+        self.codes: dict[int, CodeType] = {}
+        # those of which a call was open that must still be heard to end
+        self.ending: set[int] = set()
+        # functions that were seen to call application code
+        self.callers: set[int] = set()
+        self._walks = walks
+        self._budget = budget
+
+    def made(self, code: CodeType, walk: Walk) -> Node:
+        """Return a new node below the top of a walk."""
+        self.callers.add(id(walk.top.code))
+        node = walk.made(code, self._budget)
+        if id(code) in self.codes:  # another thread has just switched it off
+            node.limit = -1
+        return node
+
+    def takes(self, node: Node) -> bool:
+        """Say whether a node's function is switched off from now on; if not, when to ask again."""
+        code = node.code
+        if code is None or id(code) in self.codes:
+            return code is not None
+        if id(code) in self.callers or node.ns > self._budget.short * node.calls or self._budget.nodes <= 0:
+            node.limit = 2 * node.calls
+            if id(code) not in self.codes:  # or another thread has just switched it off
+                return False
+            node.limit = -1
+            return True
+        self.codes[id(code)] = code
+        walks = list(self._walks)
+        for other in [other for walk in walks for other in list(walk.nodes) if other.code is code]:
+            other.limit = -1  # no call of it is taken in after this, so those that are open are known now
+        for walk in walks:
+            open_one: Node | None = walk.top
+            while open_one is not None:
+                if open_one.code is code:
+                    self.ending.add(id(code))
+                open_one = open_one.parent
+        return True
 
 
 class Walk:
@@ -122,18 +181,16 @@ class Walk:
 Callbacks = tuple[Callable[..., object], Callable[..., object]]
 
 
-def _on_path(
+def _on_path(  # noqa: C901  # two functions
     walk_of: Callable[[int], Walk | None],
     current: Callable[[], int],
-    budget: Budget,
+    brief: Brief,
     is_application: Callable[[CodeType], bool],
     clock: Callable[[], int],
 ) -> Callbacks:
-    """Return what is called as functions start and end; ``current`` names the calling thread.
-
-    Each call of application code runs both, so they say everything themselves.
-    """
+    """Return what is called as functions start and end: both for each call, so they say everything themselves."""
     disable = _monitoring.DISABLE
+    brief_codes, brief_takes = brief.codes, brief.takes
 
     def started(code: CodeType, offset: int) -> object:
         walk = walk_of(current())
@@ -144,18 +201,25 @@ def _on_path(
         if node.code is not code:
             known = top.children.get(id(code))
             if known is None:
-                if not is_application(code):
+                if id(code) in brief_codes or not is_application(code):
                     return disable
-                known = walk.made(code, budget)
-            node = top.last = known
-        node.calls += 1
+                node = brief.made(code, walk)
+            else:
+                node = top.last = known
+        while node.calls >= node.limit:
+            if brief_takes(node):
+                return disable
+        # Between this question and the next line no other thread runs: nothing is called.
         walk.top = node
+        node.calls += 1
         node.ns -= clock()
         return None
 
     def ended(code: CodeType, offset: int, value: object) -> object:
         walk = walk_of(current())
         if walk is None or walk.top.code is not code:
+            if id(code) in brief_codes:
+                return None if id(code) in brief.ending else disable
             if not is_application(code):
                 return disable
             if walk is not None:
@@ -207,6 +271,7 @@ class ApplicationTreeEngine:
         self._all: list[Walk] = []
         self._free: dict[str, list[Walk]] = {}
         self._running: dict[int, Walk] = {}
+        self._brief = Brief(self._all, self._budget)
         self._tool: int | None = None
         self._active = False
 
@@ -222,7 +287,7 @@ class ApplicationTreeEngine:
             return
         events = _monitoring.events
         walk_of, is_application = self._running.get, self._is_application
-        started, ended = _on_path(walk_of, self._current, self._budget, is_application, perf_counter_ns)
+        started, ended = _on_path(walk_of, self._current, self._brief, is_application, perf_counter_ns)
         thrown, unwound = _on_exceptions(walk_of, self._current, is_application, (started, ended))
         callbacks = {
             events.PY_START: started,
@@ -233,6 +298,8 @@ class ApplicationTreeEngine:
             events.PY_UNWIND: unwound,
         }
         listen(tool, callbacks)
+        # What was switched off in the last session stays so where it did not run since; other tools hear of more once.
+        _monitoring.restart_events()
         self._tool, self._active = tool, True
 
     def enter(self, route: str) -> object:
@@ -282,7 +349,8 @@ class ApplicationTreeEngine:
             _add(walk, builder)
         dropped = self._budget.dropped_calls
         notes = (DROPPED_NOTE.format(dropped),) if dropped else ()
-        return Recording("apptree", ApplicationTree(builder.tree()), notes)
+        brief = frozenset(_function(code) for code in self._brief.codes.values())
+        return Recording("apptree", ApplicationTree(builder.tree(), brief), (*notes, BRIEF_NOTE) if brief else notes)
 
     def abandon(self) -> None:
         """In a forked child: switch the events off, and keep nothing."""
@@ -304,6 +372,9 @@ def _add(walk: Walk, builder: TreeBuilder) -> None:
         if node.parent is None or node.code is None:
             places.append(builder.root(walk.route, calls=node.calls, self_time=seconds))
             continue
-        function = Function(node.code.co_filename, node.code.co_firstlineno, node.code.co_name)
         above = places[node.parent.index]
-        places.append(builder.child(above, function, calls=node.calls, self_time=seconds, is_library=False))
+        places.append(builder.child(above, _function(node.code), calls=node.calls, self_time=seconds, is_library=False))
+
+
+def _function(code: CodeType) -> Function:
+    return Function(code.co_filename, code.co_firstlineno, code.co_name)

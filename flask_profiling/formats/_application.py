@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..model import CallGraph, CallTree, Cost, Function
+from ..model import ApplicationTree, CallGraph, Cost, Function
 from ._collected import plausible
 
 ROUTE = -1
@@ -38,9 +38,9 @@ class Path:
     below: str = ""
 
 
-def application_paths(graph: CallGraph, tree: CallTree, route: str) -> list[Path]:
+def application_paths(graph: CallGraph, application: ApplicationTree, route: str) -> list[Path]:
     """Return the application's paths of a route with the times of its graph; empty where the tree has none."""
-    paths = _paths_of(tree, route)
+    paths = _paths_of(application, route)
     by_function: dict[Function, list[Path]] = {}
     for path in paths:
         by_function.setdefault(path.function, []).append(path)
@@ -53,16 +53,24 @@ def application_paths(graph: CallGraph, tree: CallTree, route: str) -> list[Path
     return paths
 
 
-def _paths_of(tree: CallTree, route: str) -> list[Path]:
+def _paths_of(application: ApplicationTree, route: str) -> list[Path]:
+    tree = application.tree
     places: dict[int, int] = {}
     paths: list[Path] = []
     for node, parent in enumerate(tree.parents):
         if parent < 0:
             if tree.routes[tree.labels[node]] == route:
                 places[node] = ROUTE
-        elif parent in places:
+            continue
+        if parent not in places:
+            continue
+        function = tree.functions[tree.labels[node]]
+        if function in application.brief:
+            places[node] = above = places[parent]
+            if above != ROUTE:
+                paths[above].wall += plausible(tree.self_times[node])
+        else:
             places[node] = len(paths)
-            function = tree.functions[tree.labels[node]]
             paths.append(Path(function, places[parent], tree.calls[node], plausible(tree.self_times[node])))
     return paths
 

@@ -46,10 +46,10 @@ def call_tree(recording: SessionRecording) -> CallTree | None:
     return found.data if found is not None and isinstance(found.data, CallTree) else None
 
 
-def application_tree(recording: SessionRecording) -> CallTree | None:
+def application_tree(recording: SessionRecording) -> ApplicationTree | None:
     """Return the paths of application code, if they were recorded beside call graphs."""
     found = recording.recording(ApplicationTree.kind)
-    return found.data.tree if found is not None and isinstance(found.data, ApplicationTree) else None
+    return found.data if found is not None and isinstance(found.data, ApplicationTree) else None
 
 
 def counts_calls(tree: CallTree) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..model import CallGraphs, CallTree, Function, SessionRecording
+from ..model import ApplicationTree, CallGraphs, CallTree, Function, SessionRecording
 from ._collected import application_tree, call_graphs, call_tree, counts_calls, plausible
 from ._labels import is_library_file
 from ._tree import NODE_BUDGET, grow
@@ -71,13 +71,13 @@ def of_tree(tree: CallTree) -> Paths:
     )
 
 
-def of_graphs(graphs: CallGraphs, application: CallTree | None = None, *, budget: int = NODE_BUDGET) -> Paths:
+def of_graphs(graphs: CallGraphs, application: ApplicationTree | None = None, *, budget: int = NODE_BUDGET) -> Paths:
     """Return the paths that call graphs and the paths of application code allow, marked where they are estimated.
 
     Their calls are not known, but for those of application code, and so are not told.
     """
     grown = grow(graphs.routes, application, budget=budget)
-    own = set() if application is None else set(application.functions)
+    own = set() if application is None else set(application.tree.functions)
     known: dict[str, bool] = {"": False}
     for function in grown.functions:
         if function.file not in known:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
 
-from ..model import CallGraph, CallTree, Function
+from ..model import ApplicationTree, CallGraph, Function
 from ._application import ROUTE, Path, application_paths
 from ._flow import Flow
 
@@ -95,7 +95,7 @@ _Queue = list[tuple[float, int]]
 
 def grow(
     routes: Mapping[str, CallGraph],
-    application: CallTree | None = None,
+    application: ApplicationTree | None = None,
     *,
     budget: int = NODE_BUDGET,
     smallest: float = SMALLEST_ESTIMATE,

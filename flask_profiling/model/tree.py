@@ -197,25 +197,28 @@ class ApplicationTree:
     """The paths of application code alone, recorded beside the call graphs of all code.
 
     ``tree`` has no library functions and no tracks: the time that they took is self time of the application function
-    (or route) from which they were reached.
+    (or route) from which they were reached. ``brief`` are functions that were not followed to the end, so that the tree
+    has only some of their calls; they call no application code, and the time of the others is that of their callers.
     """
 
     kind: ClassVar[str] = "apptree"
 
     tree: CallTree
+    brief: frozenset[Function] = frozenset()
 
     def merged_with(self, other: ApplicationTree) -> ApplicationTree:
         """Add up the trees of two workers, path by path."""
-        return ApplicationTree(self.tree.merged_with(other.tree))
+        return ApplicationTree(self.tree.merged_with(other.tree), self.brief | other.brief)
 
     def to_json(self) -> dict[str, object]:
         """Return the columns of the tree by name."""
-        return self.tree.to_json()
+        return self.tree.to_json() | {"brief": [function.to_json() for function in sorted(self.brief)]}
 
     @classmethod
     def from_json(cls, value: object) -> ApplicationTree:
         """Read what :meth:`to_json` wrote; raises DamagedData."""
-        return cls(CallTree.from_json(value))
+        brief = _json.sequence(_json.mapping(value).get("brief", []))
+        return cls(CallTree.from_json(value), frozenset(Function.from_json(function) for function in brief))
 
 
 class TreeBuilder:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import CodeType
 
@@ -18,7 +19,7 @@ if sys.version_info < (3, 12):
     pytest.skip("sys.monitoring is new in Python 3.12", allow_module_level=True)
 
 from flask_profiling.engines import EngineOptions, RequestEngine, create
-from flask_profiling.engines.apptree import NO_TOOL_NOTE, ApplicationTreeEngine, Budget
+from flask_profiling.engines.apptree import BRIEF_NOTE, MOST_CALLS, NO_TOOL_NOTE, ApplicationTreeEngine, Budget
 from flask_profiling.engines.cprofile import CProfileEngine
 from flask_profiling.model import ApplicationTree, CallGraph, CallTree, Recording
 
@@ -202,8 +203,13 @@ def busy(seconds: float) -> None:
         pass
 
 
+SPENT: dict[float, float] = {}
+
+
 def way(seconds: float) -> None:
+    begun = time.perf_counter()
     busy(seconds)
+    SPENT[seconds] = time.perf_counter() - begun
 
 
 def cheap_way() -> None:
@@ -222,9 +228,104 @@ def both_ways() -> None:
 def test_time_goes_to_the_path_that_took_it() -> None:
     tree = collected(both_ways)
     totals = dict(zip(paths(tree), tree.total_times(), strict=True))
-    whole = totals["GET /",]
-    assert totals["GET /", "both_ways", "dear_way", "way", "busy"] / whole == pytest.approx(0.9, abs=0.05)
-    assert totals["GET /", "both_ways", "cheap_way", "way", "busy"] / whole == pytest.approx(0.1, abs=0.05)
+    assert totals["GET /", "both_ways", "dear_way", "way", "busy"] == pytest.approx(SPENT[0.18], rel=0.05)
+    assert totals["GET /", "both_ways", "cheap_way", "way", "busy"] == pytest.approx(SPENT[0.02], rel=0.05)
+
+
+# functions that are called very often
+
+OFTEN = 4 * MOST_CALLS
+
+
+def tiny(number: int) -> int:
+    return number
+
+
+def many(number: int) -> None:
+    for turn in range(number):
+        tiny(turn)
+
+
+def few_then_many() -> None:
+    tiny(1)
+    many(OFTEN)
+    helper()
+
+
+def test_a_tiny_function_is_not_followed_for_ever() -> None:
+    both = Both(Budget(short=10**12))  # whatever else the machine does
+    both.start()
+    both.request("GET /", few_then_many)
+    recording, counted = both.tree.stop(), graphs(both.graphs.stop())
+    assert isinstance(recording.data, ApplicationTree)
+    assert {function.name for function in recording.data.brief} == {"tiny"}
+    assert recording.notes == (BRIEF_NOTE,)
+    found = paths(recording.data.tree)
+    assert found["GET /", "few_then_many", "many"] == 1
+    assert found["GET /", "few_then_many", "helper"] == 1
+    assert found["GET /", "few_then_many", "many", "tiny"] == MOST_CALLS
+    assert {f.name: cost.calls for f, cost in counted["GET /"].functions.items()}["tiny"] == OFTEN + 1
+
+
+def numbers(number: int) -> Iterator[int]:
+    yield from range(number)
+
+
+def spent_in_a_generator() -> int:
+    return sum(numbers(OFTEN))
+
+
+def recursion() -> int:
+    return sum(fibonacci(15) for _ in range(12))
+
+
+def fibonacci(number: int) -> int:
+    return number if number < 2 else fibonacci(number - 1) + fibonacci(number - 2)
+
+
+def test_a_function_that_calls_application_code_is_followed() -> None:
+    both = Both()
+    both.start()
+    both.request("GET /", recursion)
+    recording, counted = both.tree.stop(), graphs(both.graphs.stop())
+    assert isinstance(recording.data, ApplicationTree)
+    assert recording.data.brief == frozenset()
+    known = {f.name: cost.calls for f, cost in counted["GET /"].functions.items()}
+    assert calls_by_function(recording.data.tree)["fibonacci"] == known["fibonacci"] > OFTEN
+
+
+def mixed(turn: int) -> None:
+    if turn % 2:
+        many(OFTEN // 8)
+    else:
+        spent_in_a_generator()
+    helper()
+
+
+def test_threads_that_meet_a_tiny_function_at_once_have_no_false_path() -> None:
+    both = Both(Budget(short=10**12))
+    both.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            runs = [pool.submit(both.request, f"GET /{turn % 3}", partial(mixed, turn)) for turn in range(48)]
+            for run in runs:
+                run.result(60)
+    finally:
+        sys.setswitchinterval(interval)
+    tree, _ = both.stop()
+    found = paths(tree)
+    assert {path[1:] for path in found if len(path) > 1 and "give_way" not in path} == {
+        ("mixed",),
+        ("mixed", "many"),
+        ("mixed", "many", "tiny"),
+        ("mixed", "spent_in_a_generator"),
+        ("mixed", "spent_in_a_generator", "numbers"),
+        ("mixed", "helper"),
+    }
+    exact = {"mixed": 48, "many": 24, "spent_in_a_generator": 24, "helper": 48}
+    assert {name: calls for name, calls in calls_by_function(tree).items() if name in exact} == exact
 
 
 def test_a_route_has_as_many_trees_as_requests_ran_at_once() -> None:

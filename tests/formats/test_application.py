@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 
 from flask_profiling.formats._tree import Tree, grow
-from flask_profiling.model import ApplicationTree, CallTree, Function, Recording, SessionRecording, TreeBuilder
-from tests.formats.calls import Call, Path, call, call_trees, profiled, recording, written
+from flask_profiling.model import ApplicationTree, Function, Recording, SessionRecording, TreeBuilder
+from tests.formats.calls import Call, Path, call, call_trees, function, profiled, recording, written
 
 ROUTE = "GET /"
 HAPPENED = call_trees(names="abcdXYZ")
@@ -33,7 +33,7 @@ def true_paths(calls: Iterable[Call], above: Path = ()) -> Iterator[tuple[Path, 
         yield from true_paths(item.calls, path)
 
 
-def recorded(*calls: Call, route: str = ROUTE) -> CallTree:
+def recorded(*calls: Call, route: str = ROUTE) -> ApplicationTree:
     """Return what the engine makes of these calls: time in the library is that of the application code above."""
     builder = TreeBuilder("app")
     nodes: dict[Path, int] = {(): builder.root(route, calls=1, self_time=0.0)}
@@ -45,7 +45,7 @@ def recorded(*calls: Call, route: str = ROUTE) -> CallTree:
     for path, seconds in times.items():
         if path:
             builder.child(nodes[path[:-1]], path[-1], calls=0, self_time=seconds, is_library=False)
-    return builder.tree()
+    return ApplicationTree(builder.tree())
 
 
 def grown(*calls: Call, **bounds: float) -> Tree:
@@ -55,8 +55,8 @@ def grown(*calls: Call, **bounds: float) -> Tree:
 def stacks(tree: Tree) -> list[Path]:
     """Return for each node the functions from the route's callee down to it."""
     found: list[Path] = [(), ()]
-    for parent, function in list(zip(tree.parents, tree.functions, strict=True))[2:]:
-        found.append((*found[parent], function))
+    for parent, item in list(zip(tree.parents, tree.functions, strict=True))[2:]:
+        found.append((*found[parent], item))
     return found
 
 
@@ -128,7 +128,7 @@ def test_recursion_is_drawn_as_deep_as_it_went() -> None:
 
 
 def application_only(path: Path) -> Path:
-    return tuple(function for function in path if is_application(function))
+    return tuple(item for item in path if is_application(item))
 
 
 @given(HAPPENED)
@@ -162,10 +162,10 @@ def test_a_time_that_is_not_marked_is_true(calls: tuple[Call, ...]) -> None:
 def test_times_are_those_of_the_call_graph(calls: tuple[Call, ...]) -> None:
     tree = grown(*calls)
     found: Counter[Function] = Counter()
-    for function, time in zip(tree.functions, tree.self_times, strict=True):
-        found[function] += time
-    for function, cost in profiled(calls).functions.items():
-        assert found[function] == pytest.approx(cost.self_time, abs=1e-9)
+    for item, time in zip(tree.functions, tree.self_times, strict=True):
+        found[item] += time
+    for item, cost in profiled(calls).functions.items():
+        assert found[item] == pytest.approx(cost.self_time, abs=1e-9)
     assert sum(tree.self_times) == pytest.approx(sum(item.total for item in calls))
 
 
@@ -183,6 +183,28 @@ def test_bounds_fold_and_lose_no_time(calls: tuple[Call, ...]) -> None:
     tree = grown(*calls, budget=12)
     assert sum(tree.self_times) == pytest.approx(sum(item.total for item in calls))
     assert len(tree.parents) <= 24  # the budget, and one fold per node
+
+
+def test_functions_that_were_not_followed_are_drawn_as_library_code_is() -> None:
+    calls = (
+        call("x", 1.0, call("t", 2.0), call("k", 1.0, call("t", 4.0))),
+        call("y", 1.0, call("k", 1.0, call("t", 8.0), call("h", 1.0))),
+    )
+    tree = replace(recorded(*calls), brief=frozenset({function("t")}))
+    drawing = grow({ROUTE: profiled(calls)}, tree, budget=10**6, smallest=0.0)
+    found = dict(
+        zip(
+            (names(path) for path in stacks(drawing)),
+            zip(drawing.self_times, drawing.reasons, strict=True),
+            strict=True,
+        )
+    )
+    why = "estimated: split between 2 paths to k"
+    assert found["xt"] == (pytest.approx(2.0), "")
+    assert found["xkt"] == (pytest.approx(4.0), why)
+    assert found["ykt"] == (pytest.approx(8.0), why)
+    assert found["ykh"] == (pytest.approx(1.0), "")
+    assert sum(drawing.self_times) == pytest.approx(19.0)
 
 
 def test_calls_that_the_tree_did_not_see_are_said() -> None:
@@ -212,7 +234,7 @@ CALLS = (
 
 def beside(*calls: Call) -> SessionRecording:
     plain = recording({ROUTE: profiled(calls)})
-    tree = Recording("apptree", ApplicationTree(recorded(*calls)))
+    tree = Recording("apptree", recorded(*calls))
     return replace(plain, recordings=(tree, *plain.recordings))
 
 

@@ -88,7 +88,7 @@ def quick() -> None:
 
 
 def slow() -> None:
-    prepare(0.04)
+    prepare(0.1)
 
 
 def recurse(depth: int) -> int:
