@@ -176,7 +176,9 @@ def test_a_damaged_baseline_is_a_sentence(run: Run, output: Path) -> None:
 
 
 @whole
-def test_a_planted_query_per_item_fails_and_noise_does_not(shell: Shell) -> None:
+@pytest.mark.parametrize("equal_runs", [3, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.timeout(600)
+def test_a_planted_query_per_item_fails_and_noise_never_does(shell: Shell, equal_runs: int) -> None:
     (shell.directory / "app.py").write_text(APP)
 
     def profile(requests: int, **environ: str) -> None:
@@ -186,9 +188,10 @@ def test_a_planted_query_per_item_fails_and_noise_does_not(shell: Shell) -> None
 
     profile(20)
     assert shell.run("profiling", "baseline", "save", "main").returncode == 0
-    profile(37)
-    equal = shell.run("profiling", "baseline", "check", "main")
-    assert equal.returncode == 0, equal.stdout
+    for number in range(equal_runs):
+        profile(15 + 7 * number % 23)
+        equal = shell.run("profiling", "baseline", "check", "main")
+        assert equal.returncode == 0, equal.stdout
     profile(20, PLANTED="1")
     planted = shell.run("profiling", "baseline", "check", "main")
     assert planted.returncode == 1
