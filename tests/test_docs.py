@@ -339,6 +339,14 @@ def test_the_answers_of_a_session_have_the_described_shapes(answers: Answers) ->
 
 
 @requires("jsonschema")
+def test_slow_requests_have_the_described_shape(answers: Answers) -> None:
+    answers.ask("POST", "start", 200, json={"cpu": "calltree", "slow": 1e-6})
+    answers.client.get("/")
+    (request,) = answers.ask("POST", "stop", 200).json["slowRequests"]
+    assert request["status"] == 404
+
+
+@requires("jsonschema")
 @pytest.mark.parametrize(
     ("method", "name", "status", "request_"),
     [

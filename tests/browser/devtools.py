@@ -151,6 +151,13 @@ def all_activities(page: Page) -> list[Activity]:
         wait_until(lambda before=shown: activities(page) != before, "rows further down")
 
 
+# Lets a chart take the room that it has now, which it does in steps.
+_DRAWN = """
+async () => {
+    for (let frame = 0; frame < 60; frame++) await new Promise(drawn => requestAnimationFrame(drawn));
+}
+"""
+
 # Says whether there was more; tables draw only the rows on the screen, some time after they were scrolled.
 _SCROLL_DOWN = """
 row => {
@@ -172,7 +179,7 @@ def picture(page: Page, name: str) -> None:
     sidebar = page.get_by_role("button", name="Hide sidebar")
     if sidebar.is_visible():  # all the room for the chart
         sidebar.click()
-    page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+    page.evaluate(_DRAWN)
     page.screenshot(path=Path(directory) / f"{name}.png")
 
 

@@ -90,8 +90,10 @@ def test_a_recording_names_the_hot_function_under_busy_threads(server: Server, o
     assert set(server.load(["/work"] * 60, threads=4)) == {200}
     assert server.status()["active"] is True
     stop(page)
-    shares = table(page, "Bottom-up")
+    open_tab(page, "Bottom-up")
+    wait_for(lambda: any("spin" in " ".join(cells) for cells in rows(page)), "the hot function")
     picture(page, "live-recording")
+    shares = table(page, "Bottom-up")
     own = {name: activity.self_time for name, activity in shares.items() if name != "(idle)"}
     assert max(own, key=own.__getitem__) == "spin"
     assert own["spin"] > 10 * own["hot"]
