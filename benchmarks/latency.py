@@ -1,4 +1,5 @@
-"""How long a start and a stop take in one process, with nothing and with some work in between."""
+"""How long a start and a stop take in one process, with some requests in between; heap snapshots are an area of their
+own."""
 
 from __future__ import annotations
 
@@ -20,9 +21,6 @@ from flask_profiling.config import session_options
 from .overhead import make_app, run_requests
 from .results import Grid, Section, Spread
 from .scale import Scale
-
-# a heap snapshot takes seconds
-LONG = ("extension, heap alone",)
 
 Step = Callable[[], object]
 
@@ -101,7 +99,6 @@ SWITCHES = (
     Switch("extension, cprofile", ours(cpu="cprofile")),
     Switch("extension, calltree", ours(cpu="calltree")),
     Switch("extension, sampling", ours(cpu="sampling"), "bin/py-spy", "py-spy"),
-    Switch("extension, heap alone", ours(cpu="off", heap=True)),
     Switch("extension, allocations=1", ours(cpu="off", allocations=1)),
 )
 PEERS = (
@@ -116,7 +113,7 @@ def measure(scale: Scale) -> Sequence[Section]:
     rows = []
     for switch in scale.present([*SWITCHES, *(PEERS if scale.peers else ())]):
         starts, stops = [], []
-        for _ in range(1 if switch.name in LONG else scale.repeats):
+        for _ in range(scale.repeats):
             with switch.ready() as (app, start, stop):
                 begun = time.perf_counter()
                 start()

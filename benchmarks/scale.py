@@ -70,7 +70,7 @@ SCALES: dict[str, dict[str, object]] = {
         "heap_nodes": (100_000, 300_000, 1_500_000, 7_000_000), "peers_nodes": 1_500_000, "workers": (1, 2, 4, 8),
     },
     "quick": {
-        "rounds": 3, "requests": 18, "repeats": 3, "threads_rounds": 1,
+        "rounds": 3, "requests": 18, "repeats": 3, "threads_rounds": 3,
         "functions": (100, 1_000, 10_000), "requests_made": (1_000, 10_000),
         "heap_nodes": (100_000, 300_000), "peers_nodes": 100_000, "workers": (1, 2),
     },

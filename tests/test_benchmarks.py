@@ -25,12 +25,13 @@ def once(*values: float) -> list[tuple[float, Spread]]:
     return [(10.0**place, Spread.of([value])) for place, value in enumerate(values)]
 
 
-@requires("gunicorn", "py-spy")
+@pytest.mark.timeout(300)
+@requires("gunicorn", "py-spy", "websockets")
 def test_a_tiny_run_of_every_area_ends_well(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--tiny", "--json", "out.json", "--page", "out.html"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=110, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""  # nothing was left out
