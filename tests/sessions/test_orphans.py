@@ -372,3 +372,21 @@ def test_a_worker_whose_end_fails_is_unknown_all_the_same(output: Path, caplog: 
     assert "profiling: the lock is gone" in caplog.text
     assert [state.worker.pid for state in other.sessions.status().workers] == [2]
     assert worker.sessions.idle
+
+
+def test_a_process_that_ends_before_its_first_request_never_becomes_a_worker(output: Path) -> None:
+    time = Time()
+    worker, other = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    other.sessions.attend()
+    worker.sessions.shut_down()
+    worker.sessions.attend()
+    assert [state.worker.pid for state in other.sessions.status().workers] == [2]
+
+
+def test_the_last_of_a_session_collects_it_though_workers_live_that_took_no_part(output: Path) -> None:
+    time = Time()
+    worker, silent = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    silent.sessions.attend()
+    session_id = worker.sessions.start(CPU).session.id
+    worker.sessions.shut_down()
+    assert stored(silent) == {session_id}
