@@ -84,7 +84,7 @@ def http() -> str:
         parts += [f"{limited}It answers 200 with:", "", fields(answer), ""]
         parts += [f"Refusals: {', '.join(f'{status}' for status in statuses)}.", ""]
     parts += [heading("Parts of answers", "-")]
-    for name in ("Worker", "WorkerState", "Running", "Ended", "SlowRequest"):
+    for name in ("Worker", "WorkerState", "Memory", "Running", "Ended", "SlowRequest"):
         parts += [f".. _{name.lower()}:", "", heading(name, "~"), fields(name), ""]
     return "\n".join(parts)
 
