@@ -30,7 +30,7 @@ def create_app():
     def inside():
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
         return jsonify(
-            threads=sorted(thread.name.partition(" ")[0].partition("-")[0] for thread in threading.enumerate()),
+            threads=sorted({thread.name.partition("-")[0].partition(" ")[0] for thread in threading.enumerate()}),
             handlers=[getattr(signal.getsignal(n), "__module__", str(signal.getsignal(n))) for n in numbers],
             hooks=[repr(sys.gettrace()), repr(sys.getprofile()), repr(threading.getprofile()), len(gc.callbacks)],
             routes=sorted(str(rule) for rule in app.url_map.iter_rules()),

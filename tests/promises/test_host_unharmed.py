@@ -204,11 +204,13 @@ client = app.test_client()
 client.get("/1")
 if engine != "none":
     started = client.post("/debug/profiling/start", json={"cpu": engine, "heap": False})
-    assert started.status_code == 200, started.text
+    # Before Python 3.12 there is one trace function, and coverage has it: then we stay away.
+    busy = engine == "calltree" and sys.version_info < (3, 12)
+    assert started.status_code == (409 if busy else 200), started.text
 answers = [client.get(f"/{number}").text for number in range(6)]
 assert answers == ["0", "-1", "0", "-3", "2", "1"], answers
 if engine != "none":
-    assert client.post("/debug/profiling/stop").status_code == 200
+    assert client.post("/debug/profiling/stop").status_code == (409 if busy else 200)
     assert client.get("/2").text == "0"
 """
 
