@@ -33,7 +33,7 @@ pytestmark = [
 
 
 def two_lines() -> str:
-    (found,) = re.findall(r"^    # profiled\.py\n((?:    .*\n|\n)+)", HOWTO.read_text("utf-8"), re.MULTILINE)
+    found, *_ = re.findall(r"^    # profiled\.py\n((?:    .*\n|\n)+)", HOWTO.read_text("utf-8"), re.MULTILINE)
     return textwrap.dedent(found)
 
 
