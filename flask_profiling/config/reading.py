@@ -65,10 +65,11 @@ def seconds(most: float = LONGEST_SECONDS, *, off: bool = False) -> Callable[[ob
     def read(value: object) -> float:
         if isinstance(value, str) and _DECIMAL.fullmatch(value.strip()):
             value = float(value)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            # Compared before it is converted: a whole number may be too large for a float, and NaN compares false.
-            if 0 < value <= most or (off and value == 0):
-                return float(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError("not a duration")
+        # Compared before it is converted: a whole number may be too large for a float, and NaN compares false.
+        if 0 < value <= most or (off and value == 0):
+            return float(value)
         raise ValueError("not a duration within the bounds")
 
     return read
