@@ -23,6 +23,7 @@ from flask_profiling.errors import ConfigurationError
 from flask_profiling.extension import ProfilingState
 from flask_profiling.lifecycle import Lifecycle
 from flask_profiling.model import CallGraphs
+from flask_profiling.sessions import Stopped
 from tests.components import requires
 
 START = "/debug/profiling/start"
@@ -194,7 +195,12 @@ def profiled(app: Flask, *requests: str) -> CallGraphs:
     assert client.post(START).status_code == 200
     for path in requests:
         client.get(path).get_data()
-    (recording,) = state.sessions.stop().recording.recordings
+    return graphs(state.sessions.stop())
+
+
+def graphs(stopped: Stopped) -> CallGraphs:
+    recording = stopped.recording.recording(CallGraphs.kind)
+    assert recording is not None
     assert isinstance(recording.data, CallGraphs)
     return recording.data
 
@@ -366,9 +372,7 @@ def test_code_is_profiled_by_a_session_of_its_own(tmp_path: Path) -> None:
         work()
     assert measurement.result is not None
     assert measurement.result.session.id == measurement.session_id
-    (recording,) = measurement.result.recording.recordings
-    assert isinstance(recording.data, CallGraphs)
-    assert called(recording.data, "work") == {"(code)": 2}
+    assert called(graphs(measurement.result), "work") == {"(code)": 2}
     assert (tmp_path / "profiling" / measurement.result.artifacts[0].filename).is_file()
 
 

@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# By convention the ids 0, 1, 2 and 5 belong to debuggers, coverage, profilers and optimizers.
+# By convention the ids 0, 1, 2 and 5 belong to debuggers, coverage, profilers and optimizers. These two are for exact
+# calls, so that two apps in one process can have them; nothing else is known to use that of optimizers.
 TOOL_IDS = (3, 4)
+PATHS_TOOL_ID = 5
 _TOOL_NAME = "flask_profiling"
 
 _monitoring: Any = getattr(sys, "monitoring", None)

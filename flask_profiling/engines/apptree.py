@@ -18,7 +18,7 @@ from ..errors import Unavailable
 from ..model import ApplicationTree, Function, Recording, TreeBuilder
 from . import EngineOptions
 from ._appcode import application_code
-from ._dispatch import TOOL_IDS, free_tool, listen, take_tool
+from ._dispatch import PATHS_TOOL_ID, free_tool, listen, take_tool
 from ._lsprof_pool import lasting_frame, was_forgotten
 
 # A node takes about 350 bytes.
@@ -28,8 +28,8 @@ MOST_CALLS = 5_000
 SHORT = 10_000
 
 NO_TOOL_NOTE = (
-    "Paths of application code are estimated too: only one tool id of sys.monitoring was free, and call counts come "
-    "first."
+    "Paths of application code are estimated too: the tool id of sys.monitoring that they need was in use, as by "
+    "another app in the process."
 )
 DROPPED_NOTE = "{} calls found no room for a path of their own: on that path they are part of their caller."
 
@@ -260,7 +260,7 @@ def _on_exceptions(
 class ApplicationTreeEngine:
     """Records the tree of application code, per route; see :class:`flask_profiling.engines.RequestEngine`.
 
-    It makes way where only one tool id of ``sys.monitoring`` is free, which then the engine beside needs.
+    It does without where its tool id of ``sys.monitoring`` is in use, as by another app in this process.
     """
 
     def __init__(self, options: EngineOptions, *, budget: Budget | None = None) -> None:
@@ -281,8 +281,7 @@ class ApplicationTreeEngine:
             raise Unavailable(
                 "application paths beside cprofile need CPython 3.12 or later; choose cpu=calltree for them"
             )
-        first, last = TOOL_IDS
-        tool = take_tool((last,)) if _monitoring.get_tool(first) is None else None
+        tool = take_tool((PATHS_TOOL_ID,))
         if tool is None:
             return
         events = _monitoring.events

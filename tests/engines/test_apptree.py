@@ -411,16 +411,29 @@ def test_calls_beyond_the_bound_are_part_of_their_caller_and_said() -> None:
     )
 
 
-@pytest.mark.parametrize("taken", [3, 4])
-def test_it_makes_way_where_one_tool_is_left(taken: int) -> None:
-    monitoring.use_tool_id(taken, "somebody else")
+def test_two_apps_of_one_process_have_their_calls_and_the_first_its_paths() -> None:
+    first, second = Both(), Both()
+    first.start()
+    second.start()
+    first.request("GET /", helper)
+    second.request("GET /", helper)
+    for both, note in ((first, ()), (second, (NO_TOOL_NOTE,))):
+        paths_of, calls_of = both.tree.stop(), graphs(both.graphs.stop())
+        assert (paths_of.data is None, paths_of.notes) == (bool(note), note)
+        assert {f.name: cost.calls for f, cost in calls_of["GET /"].functions.items() if f.name == "helper"} == {
+            "helper": 1
+        }
+
+
+def test_it_does_without_where_its_tool_is_in_use() -> None:
+    monitoring.use_tool_id(monitoring.OPTIMIZER_ID, "somebody else")
     try:
         both = Both()
         both.start()
         both.request("GET /", helper)
         tree, counted = both.tree.stop(), graphs(both.graphs.stop())
     finally:
-        monitoring.free_tool_id(taken)
+        monitoring.free_tool_id(monitoring.OPTIMIZER_ID)
     assert (tree.data, tree.notes) == (None, (NO_TOOL_NOTE,))
     assert "helper" in {function.name for function in counted["GET /"].functions}
 
