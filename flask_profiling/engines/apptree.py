@@ -88,6 +88,7 @@ class Brief:
         self.callers: set[int] = set()
         self._walks = walks
         self._budget = budget
+        self._asked = 0
 
     def made(self, code: CodeType, walk: Walk) -> Node:
         """Return a new node below the top of a walk."""
@@ -112,13 +113,19 @@ class Brief:
         walks = list(self._walks)
         for other in [other for walk in walks for other in list(walk.nodes) if other.code is code]:
             other.limit = -1  # no call of it is taken in after this, so those that are open are known now
-        for walk in walks:
-            open_one: Node | None = walk.top
-            while open_one is not None:
-                if open_one.code is code:
-                    self.ending.add(id(code))
-                open_one = open_one.parent
+        if any(walk.has_open(code) for walk in walks):
+            self.ending.add(id(code))
         return True
+
+    def is_open(self, code: CodeType) -> bool:
+        """Say whether a call must still be heard to end, of a function in ``ending``; looks at every 100th question."""
+        self._asked += 1
+        if self._asked % 100:
+            return True
+        if any(walk.has_open(code) for walk in list(self._walks)):
+            return True
+        self.ending.discard(id(code))
+        return False
 
 
 class Walk:
@@ -152,6 +159,13 @@ class Walk:
             node.ns += now
             node = node.parent
         self.top = self.root
+
+    def has_open(self, code: CodeType) -> bool:
+        """Say whether a call of ``code`` is open."""
+        node: Node | None = self.top
+        while node is not None and node.code is not code:
+            node = node.parent
+        return node is not None
 
     def made(self, code: CodeType, budget: Budget) -> Node:
         """Return a new node below the top, in no list where there is no room: its time stays with its caller."""
@@ -219,7 +233,7 @@ def _on_path(  # noqa: C901  # two functions
         walk = walk_of(current())
         if walk is None or walk.top.code is not code:
             if id(code) in brief_codes:
-                return None if id(code) in brief.ending else disable
+                return None if id(code) in brief.ending and brief.is_open(code) else disable
             if not is_application(code):
                 return disable
             if walk is not None:

@@ -19,7 +19,15 @@ if sys.version_info < (3, 12):
     pytest.skip("sys.monitoring is new in Python 3.12", allow_module_level=True)
 
 from flask_profiling.engines import EngineOptions, RequestEngine, create
-from flask_profiling.engines.apptree import BRIEF_NOTE, MOST_CALLS, NO_TOOL_NOTE, ApplicationTreeEngine, Budget
+from flask_profiling.engines.apptree import (
+    BRIEF_NOTE,
+    MOST_CALLS,
+    NO_TOOL_NOTE,
+    ApplicationTreeEngine,
+    Brief,
+    Budget,
+    Walk,
+)
 from flask_profiling.engines.cprofile import CProfileEngine
 from flask_profiling.model import ApplicationTree, CallGraph, CallTree, Recording
 
@@ -265,6 +273,18 @@ def test_a_tiny_function_is_not_followed_for_ever() -> None:
     assert found["GET /", "few_then_many", "helper"] == 1
     assert found["GET /", "few_then_many", "many", "tiny"] == MOST_CALLS
     assert {f.name: cost.calls for f, cost in counted["GET /"].functions.items()}["tiny"] == OFTEN + 1
+
+
+def test_a_call_that_was_open_in_another_thread_is_heard_to_end_and_no_more_after_it() -> None:
+    one, other = Walk("GET /"), Walk("GET /")
+    brief = Brief([one, other], Budget(short=10**12))
+    node, open_one = brief.made(tiny.__code__, one), brief.made(tiny.__code__, other)
+    other.top = open_one
+    assert brief.takes(node)
+    assert all(brief.is_open(tiny.__code__) for _ in range(1000))
+    other.end_of(tiny.__code__, 0)
+    assert not all(brief.is_open(tiny.__code__) for _ in range(1000))
+    assert brief.ending == set()
 
 
 def numbers(number: int) -> Iterator[int]:
