@@ -26,8 +26,9 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
     """Write the sites of a recording as ``{"head": node, "samples": […], "notes": […]}`` in ASCII.
 
     A node is ``{callFrame, selfSize, id, children}``, its line 0-based; a sample is one site: ``{size, nodeId,
-    ordinal}``. A function that is on a stack already is called ``f (recursion 1)`` there. Where stacks are known to
-    belong to routes, the first level are these. Raises Unavailable where no allocations were recorded.
+    ordinal}``. Frames of one line in a row are one; a function that is further up on its stack already is called
+    ``f (recursion 1)`` there. Where stacks are known to belong to routes, the first level are these. Raises Unavailable
+    where no allocations were recorded.
     """
     found = recording.recording(Allocations.kind)
     if found is None or not isinstance(found.data, Allocations):
@@ -56,7 +57,11 @@ class _Tree:
         for stack, amount in allocations.sites.items():
             node = self._top(allocations.routes.get(stack, _UNTOLD)) if allocations.routes else 0
             seen: Counter[str] = Counter()
+            above: Frame | None = None
             for frame in stack:
+                if frame == above:  # a generator expression and the line it stands in, or a function that calls itself
+                    continue
+                above = frame
                 plain = self._call_frame(frame, 0)
                 node = self._below(node, self._call_frame(frame, seen[plain]) if plain in seen else plain)
                 seen[plain] += 1

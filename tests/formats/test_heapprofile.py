@@ -70,13 +70,20 @@ def test_a_line_without_a_function_is_called_by_its_place() -> None:
 
 def test_a_function_on_the_stack_again_has_another_name_each_time() -> None:
     walk, leaf = Frame("/srv/shop/tree.py", 10, "walk"), Frame("/srv/shop/tree.py", 30, "leaf")
-    sites = {(walk, leaf, walk, walk): Amount(4, 1, 4, 1), (walk, leaf): Amount(2, 1, 2, 1)}
+    sites = {(walk, leaf, walk, leaf, walk): Amount(4, 1, 4, 1), (walk, leaf): Amount(2, 1, 2, 1)}
     names, node = [], profile(Allocations(4, True, sites))["head"]
     while node["children"]:
         (node,) = node["children"]
         names.append(node["callFrame"]["functionName"])
-    assert names == ["walk", "leaf", "walk (recursion 1)", "walk (recursion 2)"]
+    assert names == ["walk", "leaf", "walk (recursion 1)", "leaf (recursion 1)", "walk (recursion 2)"]
     assert node["selfSize"] == 4
+
+
+def test_frames_of_one_line_in_a_row_are_one() -> None:
+    """tracemalloc tells a generator expression from the function around it by the line alone."""
+    sites = {(VIEW, VIEW): Amount(4, 1, 4, 1), (VIEW,): Amount(2, 1, 2, 1)}
+    (node,) = profile(Allocations(4, True, sites))["head"]["children"]
+    assert (node["callFrame"]["functionName"], node["selfSize"], node["children"]) == (VIEW.name, 6, [])
 
 
 def test_what_shrank_shows_as_nothing() -> None:
