@@ -64,7 +64,8 @@ def heap(ctx: click.Context) -> None:
     for path in snapshots:
         say(f"  {path}")
     say()
-    say("Open it in Chrome DevTools: Memory > Load profile. Two of one process: flask profiling heap-diff FIRST SECOND")
+    say("Open it in Chrome DevTools: Memory > Load profile.")
+    say("Two of one process: flask profiling heap-diff FIRST SECOND")
 
 
 @click.command("heap-diff", short_help="What grew between two heap snapshots, and what holds it.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
@@ -73,8 +74,8 @@ def view(
         server = ViewServer(site, port=port)
     except OSError as error:
         raise Failure(f"port {port} cannot be used ({error.strerror}); choose another, or none") from None
-    with server:
-        url = server.base + path
+    url = server.base + path
+    with server, suppress(KeyboardInterrupt):  # how a viewer ends
         if wants_json(ctx):
             say_json({"success": True, "url": url})
         else:
@@ -84,10 +85,8 @@ def view(
             say(sentence("Only this machine can reach it. Ctrl-C ends it."), err=True)
         if not no_browser and not webbrowser.open(url):
             say("No browser could be started; open the address yourself.", err=True)
-        try:
-            server.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            say(err=True)
+        server.serve_forever(poll_interval=0.2)
+    say(err=True)
 
 
 def _report(name: str, directory: Path) -> Page:

@@ -2,88 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import select
-import struct
-import subprocess
 import termios
 import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.conftest import PYTHON, STATUS, FakeServer, Shell, lines_within
+from tests.cli.conftest import STATUS, FakeServer, Shell, lines_within
+from tests.cli.terminals import ESCAPES, OpenTerminal, terminals
 from tests.cli.test_session import FILES, STOPPED
-
-# makes the pseudo-terminal the controlling one, so that Ctrl-C is what the terminal makes of it
-_LAUNCH = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-@dataclass
-class Terminal:
-    """A pseudo-terminal of 80 columns with one command in it."""
-
-    process: subprocess.Popen[bytes]
-    master: int
-    slave: int
-    modes: list[object]
-    seen: str = field(default="")
-
-    def read(self, until: Callable[[str], bool], seconds: float = 30) -> str:
-        """Collect what is shown until it is what is waited for."""
-        deadline = time.monotonic() + seconds
-        while not until(self.seen):
-            assert time.monotonic() < deadline, f"not shown in time; so far: {self.seen!r}"
-            if select.select([self.master], [], [], 0.1)[0]:
-                self.seen += os.read(self.master, 65536).decode()
-        return self.seen
-
-    def type(self, keys: str) -> None:
-        os.write(self.master, keys.encode())
-
-    def wait(self) -> int:
-        """Read to the end of the command; the slave side is open here too, so there is no end of file."""
-        self.read(lambda _: self.process.poll() is not None)
-        while select.select([self.master], [], [], 0.1)[0]:
-            self.seen += os.read(self.master, 65536).decode()
-        return self.process.wait(10)
-
-
-OpenTerminal = Callable[..., Terminal]
 
 
 @pytest.fixture
 def terminal(shell: Shell) -> Iterator[OpenTerminal]:
-    opened: list[Terminal] = []
-
-    def start(*args: str, **environ: str) -> Terminal:
-        master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        process = subprocess.Popen(
-            [PYTHON, "-c", _LAUNCH, *shell.argv("profiling", *args)],
-            cwd=shell.directory,
-            env={**shell.environ, **environ},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        opened.append(Terminal(process, master, slave, termios.tcgetattr(slave)))
-        return opened[-1]
-
-    yield start
-    for terminal in opened:
-        if terminal.process.poll() is None:
-            terminal.process.kill()
-        terminal.process.wait(10)
-        os.close(terminal.master)
-        os.close(terminal.slave)
+    with terminals(shell) as start:
+        yield start
 
 
 def test_a_terminal_gets_colours(terminal: OpenTerminal, fake: FakeServer) -> None:
@@ -166,7 +100,7 @@ def test_clean_asks_first(terminal: OpenTerminal, fake: FakeServer, keys: str, s
     assert f"Delete 3 files of 2 sessions, 14.4MB at {fake.url}?" in shown.seen
     shown.type(keys)
     assert shown.wait() == status
-    assert said in _ESCAPES.sub("", shown.seen)
+    assert said in ESCAPES.sub("", shown.seen)
     deleted = [request for request, _, _ in fake.requests if request.startswith("DELETE")]
     assert len(deleted) == (1 if status == 0 else 0)
     assert termios.tcgetattr(shown.slave) == shown.modes
@@ -182,6 +116,6 @@ def test_clean_asks_nothing_where_there_is_nothing(terminal: OpenTerminal, fake:
 def test_errors_are_wrapped_to_80_columns(terminal: OpenTerminal, fake: FakeServer) -> None:
     shown = terminal("start-session", "--url", fake.url)
     assert shown.wait() == 1
-    text = _ESCAPES.sub("", shown.seen)
+    text = ESCAPES.sub("", shown.seen)
     assert "profiling is closed there" in " ".join(text.split())
     assert [line for line in lines_within(text, 80) if fake.url not in line] == []
