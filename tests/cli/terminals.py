@@ -44,9 +44,22 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
-    def wait(self) -> int:
-        """Read to the end of the command; the slave side is open here too, so there is no end of file."""
-        self.read(lambda _: self.process.poll() is not None)
+    def wait(self, *, insist: str = "") -> int:
+        """Read to the end of the command; the slave side is open here too, so there is no end of file.
+
+        ``insist`` is typed once a second until then: Python can miss a Ctrl-C between a prompt and its waiting for keys.
+        """
+        typed = time.monotonic()
+
+        def is_over(_: str) -> bool:
+            nonlocal typed
+            over = self.process.poll() is not None
+            if insist and not over and time.monotonic() > typed + 1:
+                typed = time.monotonic()
+                self.type(insist)
+            return over
+
+        self.read(is_over)
         while select.select([self.master], [], [], 0.1)[0]:
             self.seen += os.read(self.master, 65536).decode(errors="replace")
         return self.process.wait(10)

@@ -99,7 +99,7 @@ def test_clean_asks_first(terminal: OpenTerminal, fake: FakeServer, keys: str, s
     shown.read(lambda seen: "[y/N]" in seen)
     assert f"Delete 3 files of 2 sessions, 14.4MB at {fake.url}?" in shown.seen
     shown.type(keys)
-    assert shown.wait() == status
+    assert shown.wait(insist=keys if keys == "\x03" else "") == status
     assert said in ESCAPES.sub("", shown.seen)
     deleted = [request for request, _, _ in fake.requests if request.startswith("DELETE")]
     assert len(deleted) == (1 if status == 0 else 0)
