@@ -47,7 +47,7 @@ class Terminal:
     def wait(self, *, insist: str = "") -> int:
         """Read to the end of the command; the slave side is open here too, so there is no end of file.
 
-        ``insist`` is typed once a second until then: Python can miss a Ctrl-C between a prompt and its waiting for keys.
+        ``insist`` is typed once a second until then: Python can miss a Ctrl-C between a prompt and waiting for keys.
         """
         typed = time.monotonic()
 
