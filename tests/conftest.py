@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -14,6 +15,10 @@ from tests.components import all_components_required, enforce
 too_slow = hypothesis.HealthCheck.too_slow
 hypothesis.settings.register_profile("profiling", deadline=None, suppress_health_check=[too_slow])
 hypothesis.settings.load_profile("profiling")
+
+# A shell starts what is put into the background with Ctrl-C ignored, and all servers and commands would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
