@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -419,7 +420,9 @@ ticker.kill()
     assert True in answers
     for name in "ab":
         taken = Snapshot(tmp_path / f"spool/{name}.heapsnapshot")
-        assert taken.path(taken.only("__main__.Held"))[0] == "(held elsewhere)"
+        # on Python 3.15 a waiting greenlet shows the collector what its frames hold
+        holder = "(modules)" if sys.version_info >= (3, 15) else "(held elsewhere)"
+        assert taken.path(taken.only("__main__.Held"))[0] == holder
 
 
 def test_without_a_place_to_write_to_the_engine_does_not_start() -> None:

@@ -27,22 +27,24 @@ def application_paths(tree: CallTree, is_shown: Callable[[int], bool]) -> dict[s
 
 
 def chrome_paths(profile: Any, file: str) -> tuple[Counter[tuple[str, ...]], set[tuple[str, ...]]]:
-    """Return the µs of each path of functions of ``file``, the route first, and those paths that have a remark."""
+    """Return the µs of each path of functions of ``file``, the route first, with what other code took below it, and
+    those paths that have a remark."""
     nodes = {node["id"]: node for node in profile["nodes"]}
     times: Counter[tuple[str, ...]] = Counter()
     remarks: set[tuple[str, ...]] = set()
-    shown: dict[int, tuple[str, ...]] = {}
+    places: dict[int, tuple[str, ...]] = {}
     waiting: list[tuple[int, tuple[str, ...]]] = [(child, ()) for child in profile["nodes"][0]["children"]]
     while waiting:
         number, path = waiting.pop()
         frame = nodes[number]["callFrame"]
         if not path or frame["url"].endswith(file):
-            path = shown[number] = (*path, frame["functionName"])
+            path = (*path, frame["functionName"])
             times[path] += 0
             if "deoptReason" in nodes[number]:
                 remarks.add(path)
+        places[number] = path
         waiting += [(child, path) for child in nodes[number]["children"]]
     for number, step in zip(profile["samples"], profile["timeDeltas"][1:], strict=False):
-        if number in shown:
-            times[shown[number]] += step
+        if number in places:
+            times[places[number]] += step
     return times, remarks

@@ -176,7 +176,7 @@ def test_time_is_where_it_was_spent_and_not_where_edges_allow_it(profiled: tuple
     server, answer = profiled
     times, _ = chrome_paths(json.loads(server.artifact(answer, ".cpuprofile").read_bytes()), "known_app.py")
     route = "GET /both [both_view]"
-    # slept for 2 and for 100 ms, and then waited for a busy machine; a tree of edges alone gives each way a half
+    # slept for 2 and for 100 ms, and then waited for others; a tree of edges alone gives each way a half
     quick, slow = (times[route, "both_view", name, "prepare", "pause"] for name in ("quick", "slow"))
     assert slow > 1.1 * quick > 0
 
