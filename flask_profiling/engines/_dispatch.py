@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 # By convention the ids 0, 1, 2 and 5 belong to debuggers, coverage, profilers and optimizers. These two are for exact
@@ -47,22 +47,42 @@ def take_tool(among: tuple[int, ...] = TOOL_IDS) -> int | None:
     return None
 
 
-def listen(tool: int, callbacks: Mapping[int, Callable[..., object]]) -> None:
-    """Send the events of a tool that was taken to these callbacks; gives it back where that fails."""
+def listen(
+    tool: int,
+    *,
+    started: Callable[..., object],
+    thrown: Callable[..., object],
+    ended: Callable[..., object],
+    unwound: Callable[..., object],
+) -> None:
+    """Send all starts and ends of Python functions to the callbacks of a tool that was taken; gives it back where that
+    fails."""
+    events = _monitoring.events
+    callbacks = {
+        events.PY_START: started,
+        events.PY_RESUME: started,
+        events.PY_THROW: thrown,
+        events.PY_RETURN: ended,
+        events.PY_YIELD: ended,
+        events.PY_UNWIND: unwound,
+    }
     try:
         for event, callback in callbacks.items():
             _monitoring.register_callback(tool, event, callback)
         _monitoring.set_events(tool, sum(callbacks))
+        # What an earlier holder of this id switched off stays so in code that did not run since; other tools, which
+        # switched something off themselves, hear of that once more.
+        _monitoring.restart_events()
     except BaseException:
         free_tool(tool)
         raise
 
 
 def free_tool(tool: int) -> None:
-    """Switch the events of a tool off and give it back; the next to take it hears of every location again."""
+    """Switch the events of a tool off and give it back."""
     try:
         _monitoring.set_events(tool, 0)
     finally:
-        for event in ("PY_START", "PY_RESUME", "PY_THROW", "PY_RETURN", "PY_YIELD", "PY_UNWIND"):
+        for event in ("PY_START", "PY_RESUME", "PY_THROW", "PY_RETURN", "PY_YIELD", "PY_UNWIND", "CALL"):
             _monitoring.register_callback(tool, getattr(_monitoring.events, event), None)
         _monitoring.free_tool_id(tool)

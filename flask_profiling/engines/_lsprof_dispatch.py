@@ -148,16 +148,7 @@ class MonitoringCollector:
             raise EngineBusy(
                 f"sys.monitoring has no room for another tool ({holders}); stop one of them, then start again"
             )
-        events = _monitoring.events
-        callbacks = {
-            events.PY_START: self._starts,
-            events.PY_RESUME: self._starts,
-            events.PY_THROW: self._throws,
-            events.PY_RETURN: self._ends,
-            events.PY_YIELD: self._ends,
-            events.PY_UNWIND: self._ends,
-        }
-        listen(tool, callbacks)
+        listen(tool, started=self._starts, thrown=self._throws, ended=self._ends, unwound=self._ends)
         self._tool = tool
         self._active = True
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import EngineBusy
 from ._appcode import is_own_code
+from ._dispatch import TOOL_IDS, free_tool, listen, take_tool
 from ._recorder import Recorder
 
 if sys.version_info < (3, 12):
@@ -20,19 +21,7 @@ monitoring = sys.monitoring
 
 _EVENTS = monitoring.events
 _DISABLE = monitoring.DISABLE
-_CALLBACK_EVENTS = (
-    _EVENTS.PY_START,
-    _EVENTS.PY_RESUME,
-    _EVENTS.PY_THROW,
-    _EVENTS.PY_RETURN,
-    _EVENTS.PY_YIELD,
-    _EVENTS.PY_UNWIND,
-    _EVENTS.CALL,
-)
 
-# Ids 0 to 2 and 5 have names in the documentation of sys.monitoring, and belong to other kinds of tools.
-_TOOL_IDS = (3, 4)
-_NAME = "flask_profiling"
 _NO_ENTRIES_NOTE = (
     "Only one monitoring tool was free: library functions are not shown, their time is that of their caller."
 )
@@ -66,16 +55,13 @@ class MonitoringHooks:
 
     def start(self) -> None:
         """Take the tools and switch their events on."""
-        free = [tool for tool in _TOOL_IDS if monitoring.get_tool(tool) is None]
-        if not free:
-            names = " and ".join(str(monitoring.get_tool(tool)) for tool in _TOOL_IDS)
+        self._tool = take_tool()
+        if self._tool is None:
+            names = " and ".join(str(monitoring.get_tool(tool)) for tool in TOOL_IDS)
             raise EngineBusy(f"all tool ids of sys.monitoring are in use (by {names}); stop one of these tools")
-        self._tool = free[0]
-        monitoring.use_tool_id(self._tool, _NAME)
         try:
-            if len(free) > 1 and not self._everything:
-                monitoring.use_tool_id(free[1], f"{_NAME} (library)")
-                self._entry_tool = free[1]
+            if not self._everything:
+                self._entry_tool = take_tool()
             self._listen()
         except BaseException:
             self.stop()
@@ -93,17 +79,7 @@ class MonitoringHooks:
             for event in (_EVENTS.PY_RETURN, _EVENTS.PY_YIELD):
                 monitoring.register_callback(entry, event, ended)
         started, ended, thrown, unwound = callbacks
-        events = {
-            _EVENTS.PY_START: started,
-            _EVENTS.PY_RESUME: started,
-            _EVENTS.PY_THROW: thrown,
-            _EVENTS.PY_RETURN: ended,
-            _EVENTS.PY_YIELD: ended,
-            _EVENTS.PY_UNWIND: unwound,
-        }
-        for event, callback in events.items():
-            monitoring.register_callback(tool, event, callback)
-        monitoring.set_events(tool, sum(events))
+        listen(tool, started=started, thrown=thrown, ended=ended, unwound=unwound)
 
     def enter(self, recorder: Recorder) -> bool:
         """Feed the calling thread's calls to ``recorder``."""
@@ -122,13 +98,10 @@ class MonitoringHooks:
         for tool, codes in ((self._tool, self._seen), (self._entry_tool, self._entries)):
             if tool is None or monitoring.get_tool(tool) is None:
                 continue
-            # Off and on again is also what makes the next session see locations that this one switched off.
-            monitoring.set_events(tool, 0)
+            monitoring.set_events(tool, 0)  # first, so that no more code is added
             for code in list(codes.values()):
                 monitoring.set_local_events(tool, code, 0)
-            for event in _CALLBACK_EVENTS:
-                monitoring.register_callback(tool, event, None)
-            monitoring.free_tool_id(tool)
+            free_tool(tool)
         self._tool = self._entry_tool = None
         return () if had_entries else (_NO_ENTRIES_NOTE,)
 

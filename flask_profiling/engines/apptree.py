@@ -113,7 +113,7 @@ class Brief:
         walks = list(self._walks)
         for other in [other for walk in walks for other in list(walk.nodes) if other.code is code]:
             other.limit = -1  # no call of it is taken in after this, so those that are open are known now
-        if any(walk.has_open(code) for walk in walks):
+        if any(walk.open_call(code) for walk in walks):
             self.ending.add(id(code))
         return True
 
@@ -122,7 +122,7 @@ class Brief:
         self._asked += 1
         if self._asked % 100:
             return True
-        if any(walk.has_open(code) for walk in list(self._walks)):
+        if any(walk.open_call(code) for walk in list(self._walks)):
             return True
         self.ending.discard(id(code))
         return False
@@ -160,12 +160,12 @@ class Walk:
             node = node.parent
         self.top = self.root
 
-    def has_open(self, code: CodeType) -> bool:
-        """Say whether a call of ``code`` is open."""
+    def open_call(self, code: CodeType) -> Node | None:
+        """Return the innermost open call of ``code``, or None."""
         node: Node | None = self.top
         while node is not None and node.code is not code:
             node = node.parent
-        return node is not None
+        return node
 
     def made(self, code: CodeType, budget: Budget) -> Node:
         """Return a new node below the top, in no list where there is no room: its time stays with its caller."""
@@ -182,9 +182,7 @@ class Walk:
 
         An end that was not heard, as where no stack was left for a callback, must not make false paths of what follows.
         """
-        found: Node | None = self.top
-        while found is not None and found.code is not code:
-            found = found.parent
+        found = self.open_call(code)
         if found is None or found.parent is None:
             return  # it began before the request
         while self.top is not found.parent and self.top.parent is not None:
@@ -298,21 +296,10 @@ class ApplicationTreeEngine:
         tool = take_tool((PATHS_TOOL_ID,))
         if tool is None:
             return
-        events = _monitoring.events
         walk_of, is_application = self._running.get, self._is_application
         started, ended = _on_path(walk_of, self._current, self._brief, is_application, perf_counter_ns)
         thrown, unwound = _on_exceptions(walk_of, self._current, is_application, (started, ended))
-        callbacks = {
-            events.PY_START: started,
-            events.PY_RESUME: started,
-            events.PY_THROW: thrown,
-            events.PY_RETURN: ended,
-            events.PY_YIELD: ended,
-            events.PY_UNWIND: unwound,
-        }
-        listen(tool, callbacks)
-        # What was switched off in the last session stays so where it did not run since; other tools hear of more once.
-        _monitoring.restart_events()
+        listen(tool, started=started, thrown=thrown, ended=ended, unwound=unwound)
         self._tool, self._active = tool, True
 
     def enter(self, route: str) -> object:

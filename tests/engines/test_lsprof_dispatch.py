@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import json
 import pstats
 import sys
 from collections import Counter
@@ -17,6 +18,7 @@ import pytest
 if sys.version_info < (3, 12):
     pytest.skip("sys.monitoring came with 3.12", allow_module_level=True)
 
+from flask_profiling.engines import RequestEngine, create
 from flask_profiling.engines._lsprof_dispatch import PYTHON_KIT, Kit, MonitoringCollector, counts_right, native_kit
 from flask_profiling.engines._lsprof_pool import read_stats
 from flask_profiling.engines._lsprof_python import PythonProfiler
@@ -143,6 +145,28 @@ def test_only_the_flush_needs_the_profilers_id() -> None:
         recording = engine.stop()
         assert monitoring.get_tool(monitoring.PROFILER_ID) == "another"
     assert "because another profiler was active" in recording.notes[-1]
+
+
+def spread_out() -> str:
+    """Call functions of the library that call others of it."""
+    return json.dumps({"a": [1, 2]}, indent=1)
+
+
+def test_what_a_session_of_another_engine_switched_off_is_heard_again() -> None:
+    def counted() -> dict[str, tuple[int, int]]:
+        engine = CProfileEngine(OPTIONS)
+        engine.start()
+        request(engine, "GET /x", spread_out)
+        return counts(graphs(engine.stop())["GET /x"])
+
+    before = counted()
+    tree = create("calltree", OPTIONS)
+    assert isinstance(tree, RequestEngine)
+    tree.start()
+    request(tree, "GET /x", spread_out)
+    tree.stop()
+    assert len(before) > 4
+    assert counted() == before
 
 
 @pytest.mark.parametrize("taken", [3, 4])
