@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import stat
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -42,6 +43,22 @@ def artifacts(session_id: str, directory: Path) -> tuple[Artifact, ...]:
     return tuple(sorted(found, key=lambda item: item.filename))
 
 
+def files_of_each(directory: Path) -> Counter[str]:
+    """Return how many files are stored of each session, by its id."""
+    return Counter(item.session_id for item in _store(directory).artifacts())
+
+
+def of_session(found: Sequence[Artifact], name: str) -> Sequence[Artifact]:
+    """Return those of ``found``, which are newest first, that belong to the session that ``name`` stands for: ``last``,
+    its id or how that begins. Empty where there is none; raises BadRequest where there are several."""
+    wanted = found[0].session_id if found and name == LAST else name
+    chosen = [item for item in found if item.session_id == wanted]
+    chosen = chosen or [item for item in found if wanted and item.session_id.startswith(wanted)]
+    if len({item.session_id for item in chosen}) > 1:
+        raise BadRequest(f"{name[:80]!r} is the beginning of several sessions: {_named(chosen)}; give one more letters")
+    return chosen
+
+
 def load(name: str, directory: Path) -> SessionRecording:
     """Read the recording that ``name`` stands for: ``last``, the id of a session or how it begins, a file's path, or a
     trace id that one holds (of each route the slowest requests have theirs kept).
@@ -54,8 +71,7 @@ def load(name: str, directory: Path) -> SessionRecording:
     found = recordings(directory)
     if not found:
         raise BadRequest(f"there are no recordings in {directory}; profile a session first, or name a recording's file")
-    chosen = found[:1] if name == LAST else [item for item in found if item.session_id == name]
-    chosen = chosen or [item for item in found if name and item.session_id.startswith(name)]
+    chosen = of_session(found, name)
     if not chosen and _TRACE_ID.fullmatch(name):
         chosen = [item for item in found if _holds(item, name, directory)][:1]
         if not chosen:
@@ -65,8 +81,6 @@ def load(name: str, directory: Path) -> SessionRecording:
             )
     if not chosen:
         raise BadRequest(f"no recording in {directory} is called {name[:80]!r}; there are {_named(found)}")
-    if len({item.session_id for item in chosen}) > 1:
-        raise BadRequest(f"{name[:80]!r} is the beginning of several sessions: {_named(chosen)}; give one more letters")
     with _store(directory).open(chosen[0].filename) as file:
         return _read(file, chosen[0].filename)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..archive import LAST, snapshots
+from ..archive import of_session, snapshots
 from ..errors import Unavailable
 from ..exports import picture
 from .failure import Failure
@@ -64,17 +64,7 @@ def _snapshots(session: str, directory: Path) -> list[Path]:
     """Return the snapshots of a session: of each worker, the first in order of its pid."""
     if session.endswith(".heapsnapshot"):
         return [Path(session)]
-    stored = snapshots(directory)
-    wanted = stored[0].session_id if stored and session == LAST else session
-    ids = {item.session_id for item in stored if item.session_id == wanted} or {
-        item.session_id for item in stored if wanted and item.session_id.startswith(wanted)
-    }
-    if len(ids) > 1:
-        raise Failure(
-            f"{session[:80]!r} is the beginning of several sessions: {', '.join(sorted(ids))}; give one more letters",
-            code="bad_request",
-        )
-    chosen = sorted(item.filename for item in stored if item.session_id in ids)
+    chosen = sorted(item.filename for item in of_session(snapshots(directory), session))
     if not chosen:
         raise Failure(
             f"there is no heap snapshot of the session {session[:80]!r} in {directory}; take one: flask profiling heap",

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import click
 
-from ..archive import LAST, artifacts, load, recordings
+from ..archive import LAST, artifacts, files_of_each, load, recordings
 from ..exports import export as exports_of
 from ..exports import report_with_files
 from ..model import SessionRecording
@@ -106,12 +106,12 @@ def _files(recording: SessionRecording, directory: Path) -> list[tuple[str, int,
 
 def _say_sessions(directory: Path) -> None:
     """List what can be viewed, the newest first, beside the address on stdout."""
-    found = recordings(directory)
+    found, numbers = recordings(directory), files_of_each(directory)
     rows: list[tuple[str, str, str, str]] = []
     for item in found[:_MOST_LISTED]:
         stored = datetime.fromtimestamp(item.created, timezone.utc)
-        number = len(artifacts(item.session_id, directory))
-        rows.append(("" if rows else "*", item.session_id, f"{stored:%Y-%m-%d %H:%M:%S} UTC", str(number)))
+        number = str(numbers[item.session_id])
+        rows.append(("" if rows else "*", item.session_id, f"{stored:%Y-%m-%d %H:%M:%S} UTC", number))
     say(table(("", "Session", "Stored", "Files"), rows, right=(3,)), err=True)
     more = f"{len(found) - len(rows)} older ones: flask profiling reports. " if len(found) > len(rows) else ""
     say(sentence(f"{more}* is shown; name another to see that: flask profiling view SESSION"), err=True)

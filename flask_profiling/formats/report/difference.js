@@ -208,13 +208,7 @@
     return [...rows.values()];
   }
   const shown = (row) => (!flame.hits || flame.hits[row.label]) && (!state.mine || F[row.label].kind === APP);
-  function heading(text, key, isNumber) {
-    const sorted = state.sort === key ? (state.down ? " ↓" : " ↑") : "";
-    const press = () => { state.down = state.sort === key ? !state.down : true; state.sort = key; showFunctions(); };
-    const cell = el("th", { className: isNumber ? "n" : "", scope: "col" }, el("button", { type: "button", text: text + sorted, onclick: press }));
-    if (sorted) cell.setAttribute("aria-sort", state.down ? "descending" : "ascending");
-    return cell;
-  }
+  const heading = sortedBy(state, () => showFunctions());
   const both = (pair, show) => [el("td", { className: "n", text: arrow(pair, show) }), el("td", { className: "n" }, change(pair))];
   function showFunctions() {
     const growth = (row) => row[state.sort][NEW] - row[state.sort][BASE];

@@ -85,6 +85,14 @@ function options(select, first, items) {
   select.append(el("option", { value: "-1", text: first }), ...items.map(([value, text]) => el("option", { value, text })));
   select.disabled = items.length < 2;
 }
+// What makes the heads of a table's columns: pressed, they sort by their key, and again the other way around.
+const sortedBy = (state, show) => (text, key, isNumber) => {
+  const sorted = state.sort === key ? (state.down ? " ↓" : " ↑") : "";
+  const press = () => { state.down = state.sort === key ? !state.down : true; state.sort = key; show(); };
+  const cell = el("th", { className: isNumber ? "n" : "", scope: "col" }, el("button", { type: "button", text: text + sorted, onclick: press }));
+  if (sorted) cell.setAttribute("aria-sort", state.down ? "descending" : "ascending");
+  return cell;
+};
 function chosenBy(name, change) {
   for (const radio of document.getElementsByName(name)) radio.addEventListener("change", () => change(radio.value));
 }

@@ -179,13 +179,7 @@
     const compare = state.sort === "name" ? (a, b) => F[b.label].name.localeCompare(F[a.label].name) : (a, b) => b[state.sort] - a[state.sort];
     return [...rows.values()].filter((item) => (!flame.hits || flame.hits[item.label]) && (!state.mine || F[item.label].kind === APP)).sort((a, b) => (state.down ? 1 : -1) * compare(a, b));
   }
-  function heading(text, key, isNumber) {
-    const sorted = state.sort === key ? (state.down ? " ↓" : " ↑") : "";
-    const press = () => { state.down = state.sort === key ? !state.down : true; state.sort = key; showFunctions(); };
-    const cell = el("th", { className: isNumber ? "n" : "", scope: "col" }, el("button", { type: "button", text: text + sorted, onclick: press }));
-    if (sorted) cell.setAttribute("aria-sort", state.down ? "descending" : "ascending");
-    return cell;
-  }
+  const heading = sortedBy(state, () => showFunctions());
   function showFunctions() {
     const rows = functionRows(), most = rows.reduce((sum, row) => sum + row.self, 0);
     const isCounted = rows.some((row) => row.calls) && (data.costs || state.thread < 0);
