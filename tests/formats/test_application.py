@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from flask_profiling.formats._tree import Tree, grow
 from flask_profiling.model import ApplicationTree, Function, Recording, SessionRecording, TreeBuilder
-from tests.formats.calls import Call, Path, call, call_trees, function, profiled, recording, written
+from tests.formats.calls import Call, Path, call, call_trees, function, profiled, recording, true_self_times, written
 
 ROUTE = "GET /"
 HAPPENED = call_trees(names="abcdXYZ")
@@ -140,22 +140,28 @@ def test_no_path_of_application_code_is_false_and_none_is_missing(calls: tuple[C
     assert set(found.values()) <= {1}
 
 
+def way_to(path: Path) -> tuple[Path, Path]:
+    """Return what tells the last function's own time apart: the application's path, and in the library its caller."""
+    return application_only(path), () if is_application(path[-1]) else path[-2:]
+
+
 @given(HAPPENED)
+@example((call("a", 0.0, call("X", 0.0)), call("Y", 0.0, call("X", 0.0, call("Y", 0.001)))))
 def test_a_time_that_is_not_marked_is_true(calls: tuple[Call, ...]) -> None:
     tree = grown(*calls)
-    truth: Counter[tuple[Path, Function]] = Counter()
-    for path, item in true_paths(calls):
-        truth[path, item.function] += item.self_time
-    found: Counter[tuple[Path, Function]] = Counter()
+    truth: Counter[tuple[Path, Path]] = Counter()
+    for path, time in true_self_times(calls).items():
+        truth[way_to(path)] += time
+    found: Counter[tuple[Path, Path]] = Counter()
     marked = set()
     for path, time, reason in zip(stacks(tree), tree.self_times, tree.reasons, strict=True):
         if path:
-            found[application_only(path), path[-1]] += time
+            found[way_to(path)] += time
             if reason:
-                marked.add((application_only(path), path[-1]))
-    for key, time in found.items():
-        if key not in marked:
-            assert time == pytest.approx(truth[key], abs=1e-9)
+                marked.add(way_to(path))
+    for way, time in found.items():
+        if way not in marked:
+            assert time == pytest.approx(truth[way], abs=1e-9)
 
 
 @given(HAPPENED)
