@@ -30,8 +30,11 @@ class ModuleNames:
 
 
 def is_library_file(file: str) -> bool:
-    """Tell by its path that a file is installed or the interpreter's own (C functions too), not the application's."""
-    return file == "~" or file.startswith("<frozen ") or _inside_library(_parts(file)) is not None
+    """Tell by its path that a file is installed or the interpreter's own, not the application's.
+
+    So are C functions (``~``) and generated code: what named tuples and dataclasses make is called ``<string>``.
+    """
+    return file == "~" or file.startswith("<") or _inside_library(_parts(file)) is not None
 
 
 def _parts(file: str) -> list[str]:
