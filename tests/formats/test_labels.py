@@ -10,6 +10,7 @@ import pytest
 from flask_profiling.engines._appcode import application_files
 from flask_profiling.formats._labels import ModuleNames, is_library_file
 
+
 class Point(NamedTuple):
     x: int
     y: int
