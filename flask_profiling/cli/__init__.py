@@ -6,6 +6,7 @@ To add one, write ``flask_profiling/cli/<name>.py`` with a click command in it a
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 
@@ -14,7 +15,7 @@ import click
 from ..errors import ProfilingError
 from .failure import FAILED, INTERRUPTED, USAGE, Failure
 from .options import remember_json, server_options, wants_json
-from .render import say, show_failure
+from .render import discard_output, plain, say, show_failure
 
 # name -> "module:click command"; the order is the order in the help
 COMMANDS: dict[str, str] = {
@@ -92,6 +93,12 @@ class ProfilingGroup(click.Group):
             at_end = isinstance(error.__context__, EOFError)
             say(err=True)
             ended = Failure("interrupted", code="interrupted", exit_status=FAILED if at_end else INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click's own: the reader has seen enough
+                raise
+            discard_output()
+            say(f"Error: the command broke off ({plain(error)}); make room, or send the output elsewhere", err=True)
+            raise click.exceptions.Exit(FAILED) from None
         show_failure(ended, as_json=wants_json(ctx))
         raise click.exceptions.Exit(ended.exit_status)
 

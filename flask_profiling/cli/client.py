@@ -162,6 +162,9 @@ def _exchange(
             response = connection.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
             reply = Reply(response.status, headers, response.read(ANSWER_LIMIT + 1))
+            # read() with a bound does not mind an early end, and half an answer is not one from a stranger
+            if response.length and len(reply.body) <= ANSWER_LIMIT:
+                raise http.client.IncompleteRead(reply.body, response.length)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _no_answer(target, seconds, error, late=expired.is_set()) from None
         if expired.is_set():

@@ -25,7 +25,7 @@ from ..loadtest import (
 from .client import Target
 from .failure import INTERRUPTED, USAGE, Failure
 from .loadtest_report import show
-from .options import Server, server, server_options, span, wants_json
+from .options import Server, number, server, server_options, span, wants_json
 from .profiled import Interruption, artifacts_of, ended_by_signals, hot_routes, served, stop_session
 from .render import live_line, plain, progress, say, say_json, sentence, show_failure
 
@@ -57,7 +57,7 @@ class Profiled:
 @click.option("--duration", type=span, metavar="SECONDS", help=f"How long to send  [default: {_SECONDS:g}]")
 @click.option("--requests", type=click.IntRange(1), metavar="N", help="How many requests to send.")
 @click.option("--concurrency", type=click.IntRange(1, 512), metavar="N", help="Visitors at a time  [default: 4; 32]")
-@click.option("--rate", type=click.FloatRange(0, 100_000, min_open=True), metavar="N", help="Requests per second.")
+@click.option("--rate", type=number(100_000, "requests per second"), metavar="N", help="Requests per second.")
 @click.option("--fail-if", "conditions", multiple=True, metavar="RULE", help="End with 1 if so, as in 'p95>200ms'.")
 @click.option("--warm-up/--no-warm-up", default=True, show_default=True, help="Ask for everything before, unprofiled.")
 @click.option("--cpu", metavar="ENGINE", help="The session's CPU engine  [default: the server's]")

@@ -19,15 +19,27 @@ _META = "flask_profiling."
 _WEEK = 7 * 24 * 3600.0
 
 
-def span(value: object) -> float:
-    """Read a number of seconds above zero and up to a week, as the type of an option."""
-    try:
-        seconds = float(str(value))
-    except ValueError:
-        seconds = 0.0
-    if 0 < seconds <= _WEEK:
-        return seconds
-    raise click.BadParameter(f"{value!r} is not a number of seconds above 0 and up to {_WEEK:g}")
+def number(most: float, unit: str, *, off: bool = False) -> Callable[[object], float]:
+    """Return the type of an option: a number of ``unit`` above 0, or 0 too where there is an ``off``, up to ``most``.
+
+    Unlike click's own range, it takes NaN for no number.
+    """
+    bounds = f"{'from 0' if off else 'above 0 and'} up to {most:g}"
+
+    def read(value: object) -> float:
+        try:
+            found = float(str(value))
+        except ValueError:
+            found = -1.0
+        if 0 < found <= most or (off and found == 0):
+            return found
+        raise click.BadParameter(f"{value!r} is not a number of {unit} {bounds}")
+
+    return read
+
+
+span = number(_WEEK, "seconds")
+span_or_off = number(_WEEK, "seconds", off=True)
 
 
 @dataclass(frozen=True, slots=True)

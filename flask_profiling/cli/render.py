@@ -44,6 +44,14 @@ def say_json(document: Mapping[str, object]) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def discard_output() -> None:
+    """Send what is left to print nowhere: where stdout cannot be written, Python would complain again as it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def show_failure(failure: Failure, *, as_json: bool) -> None:
     """Print why a command failed: a sentence on stderr, or the JSON on stdout."""
     if as_json:

@@ -10,7 +10,7 @@ import click
 from ..config import SETTINGS
 from ..model import human_size
 from .failure import Failure
-from .options import Server, server, server_options, span, wants_json
+from .options import Server, server, server_options, span, span_or_off, wants_json
 from .render import moment, plain, say, say_json, sentence, show_failure, table
 
 # ending of an artifact -> where people open it
@@ -84,7 +84,7 @@ def overview(ctx: click.Context) -> None:
 @click.option("--seconds", type=span, metavar="N", help="Stop by itself after N seconds.")
 @click.option(
     "--slow",
-    type=click.FloatRange(0),
+    type=span_or_off,
     metavar="N",
     help="Keep requests that take N seconds or longer one by one; 0 is off  [default: the server's]",
 )

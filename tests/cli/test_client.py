@@ -239,6 +239,16 @@ def test_what_does_not_speak_http_is_not_reachable(raw_server: RawServer, answer
     assert caught.value.exit_status == UNREACHABLE
 
 
+def test_a_server_that_dies_in_its_answer_is_not_taken_for_a_stranger(raw_server: RawServer) -> None:
+    def speak(connected: socket.socket) -> None:
+        connected.recv(65536)
+        connected.sendall(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"ena')
+
+    with pytest.raises(Failure, match="hung up or does not speak HTTP \\(IncompleteRead\\)") as caught:
+        ask(Target.parse(raw_server(speak)), "GET", "/status", fields=())
+    assert caught.value.exit_status == UNREACHABLE
+
+
 def test_tls_towards_a_plain_port_says_so(fake: FakeServer) -> None:
     with pytest.raises(Failure, match="does not speak TLS; use http://") as caught:
         ask(Target.parse(fake.url.replace("http:", "https:")), "GET", "/status", fields=())

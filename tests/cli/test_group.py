@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import click
 import pytest
@@ -87,6 +88,9 @@ def test_the_groups_help_lists_every_command_and_the_exit_statuses(run: Run, arg
         (("status", "--url"), "--url"),
         (("start-session", "--allocations", "-1"), "-1"),
         (("start-session", "--seconds", "0"), "is not a number of seconds"),
+        (("start-session", "--slow", "nan"), "'nan' is not a number of seconds from 0 up to"),
+        (("start-session", "--slow", "-1"), "is not a number of seconds from 0 up to"),
+        (("load-test", "--rate", "nan"), "'nan' is not a number of requests per second above 0"),
         (("status", "--url", "ftp://x"), "only http:// and https:// are known"),
     ],
 )
@@ -118,6 +122,25 @@ def test_session_commands_never_load_an_app(shell: Shell, fake: FakeServer, plac
     done = shell.run("profiling", "status", **environ)
     assert (done.returncode, done.stderr) == (0, "")
     assert "Profiling is on and idle" in done.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_output_that_cannot_be_written_is_a_sentence(shell: Shell, fake: FakeServer, options: tuple[str, ...]) -> None:
+    fake.on("GET /status", STATUS)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            shell.argv("profiling", "status", "--url", fake.url, *options),
+            env=dict(shell.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.stderr.splitlines() == [
+        "Error: the command broke off ([Errno 28] No space left on device); make room, or send the output elsewhere"
+    ]
+    assert done.returncode == 1
 
 
 def test_a_reader_that_goes_away_is_no_traceback(shell: Shell, fake: FakeServer) -> None:

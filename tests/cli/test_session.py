@@ -93,6 +93,7 @@ def test_the_group_alone_says_how_to_start_where_nothing_runs(run: Run, closed_p
         ((), {}),
         (("--cpu", "off", "--heap"), {"cpu": "off", "heap": True}),
         (("--no-heap", "--allocations", "0", "--seconds", "2.5"), {"heap": False, "allocations": 0, "seconds": 2.5}),
+        (("--slow", "0"), {"slow": 0.0}),
     ],
 )
 def test_start_session_sends_what_was_given_and_nothing_else(
