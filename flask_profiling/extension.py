@@ -98,11 +98,10 @@ class Profiling:
         ``url_prefix`` wins over ``PROFILING_URL_PREFIX``. Raises ConfigurationError, naming every mistake at once.
         """
         gate = environment_gate(app.config, os.environ)
+        if gate.open and EXTENSION not in app.extensions:
+            _wire(app, url_prefix)
         if not gate.open:
             logger.log(logging.WARNING if _asked_for(app) else logging.DEBUG, "profiling stays closed: %s", gate.reason)
-            return
-        if EXTENSION not in app.extensions:
-            _wire(app, url_prefix)
         self._apps.add(app)
 
     @contextmanager
@@ -149,8 +148,10 @@ class Profiling:
     def _state(self, app: Flask | None) -> ProfilingState:
         if app is None and has_app_context():
             app = current_app._get_current_object()  # type: ignore[attr-defined]
-        if app is None and len(self._apps) == 1:
-            (app,) = self._apps
+        if app is None:
+            # A closed app is asked only where there is no other: to say why it is closed.
+            opened = [each for each in self._apps if EXTENSION in each.extensions] or list(self._apps)
+            app = opened[0] if len(opened) == 1 else None
         if app is None:
             raise ProfilingError("no app was given and none is current; pass app=, or push an app context")
         state = app.extensions.get(EXTENSION)

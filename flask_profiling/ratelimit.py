@@ -116,8 +116,11 @@ class RateLimit:
 
     def _refusal(self, limiter: Limiter) -> TooManyRequests:
         try:
+            wait = 1
             reached = limiter.current_limit
-            wait = 1 if reached is None else max(1, round(reached.reset_at - self._now()))
+            if reached is not None:
+                # A storage of whole seconds may name an end one second beyond the window.
+                wait = max(1, min(round(reached.reset_at - self._now()), reached.limit.get_expiry()))
         except Exception:  # the storage failed between counting and asking for the time
             wait = 60
         return TooManyRequests(

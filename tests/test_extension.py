@@ -389,6 +389,17 @@ def test_a_session_in_code_says_why_the_gate_is_closed() -> None:
     profiling = Profiling(app)
     with pytest.raises(ProfilingError, match="PROFILING_ENABLED"), profiling.session(app=app):
         pass
+    with pytest.raises(ProfilingError, match="PROFILING_ENABLED"), profiling.session():
+        pass
+
+
+def test_a_session_in_code_takes_the_one_app_that_is_open(tmp_path: Path) -> None:
+    closed, opened = Flask("closed"), open_app(tmp_path)
+    profiling = Profiling(closed)
+    profiling.init_app(opened)
+    with profiling.session() as measurement:
+        assert not sessions_of(opened).sessions.idle
+    assert measurement.result is not None
 
 
 def test_a_session_in_code_says_when_it_does_not_know_the_app() -> None:
