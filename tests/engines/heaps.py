@@ -12,7 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import flask_profiling
+
 PROJECT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(flask_profiling.__file__).parent
 
 # What every script starts with: ``snapshot(name)`` takes one and renames the file, ``say(value)`` adds to the answer.
 PRELUDE = """
@@ -20,7 +23,7 @@ import json, os, sys, types
 from pathlib import Path
 # the engine without the extension, so that Flask's own hundred thousand objects are not in every snapshot
 sys.modules["flask_profiling"] = types.ModuleType("flask_profiling")
-sys.modules["flask_profiling"].__path__ = [str(Path.cwd() / "flask_profiling")]
+sys.modules["flask_profiling"].__path__ = [sys.argv[2]]
 from flask_profiling.engines import EngineOptions
 from flask_profiling.engines.heap import HeapEngine
 from flask_profiling.formats.heapsnapshot import write_heap
@@ -52,7 +55,7 @@ def run(script: str, spool: Path, *options: str, environment: Mapping[str, str] 
     spool.mkdir(exist_ok=True)
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, *options, str(path), str(spool)],
+        [sys.executable, *options, str(path), str(spool), str(PACKAGE)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
         cwd=PROJECT,
         capture_output=True,
