@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
 
 from . import lifecycle, signals, telemetry
-from .config import Config, SettingRow, describe, flag, load, session_options
+from .config import SETTINGS, Config, SettingRow, describe, flag, load, session_options
 from .coordination.files import FileCoordinator
 from .engines import Engine, EngineOptions, create
 from .errors import ConfigurationError, ProfilingError
@@ -183,7 +183,10 @@ class _ProfilingBlueprint(Blueprint):
         Profiling().init_app(app, url_prefix=options.get("url_prefix"))
 
 
-profiling_blueprint = _ProfilingBlueprint(EXTENSION, __name__)
+# The prefix counts in a parent blueprint alone, below the parent's own; PROFILING_URL_PREFIX is not known there.
+profiling_blueprint = _ProfilingBlueprint(
+    EXTENSION, __name__, url_prefix=next(each.default for each in SETTINGS if each.field == "url_prefix")
+)
 
 
 def _asked_for(app: Flask) -> bool:
@@ -201,8 +204,7 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
     from . import ratelimit, views
 
     config = load(app.config, os.environ, checks=ratelimit.CHECKS)
-    prefix = (config.url_prefix if url_prefix is None else url_prefix).rstrip("/")
-    config = replace(config, url_prefix=prefix)
+    config = replace(config, url_prefix=_prefix(config, url_prefix))
     store = Store(
         config.output_dir,
         types={name: (format.prefix, format.suffix) for name, format in FORMATS.items()},
@@ -225,9 +227,9 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
         limit=ratelimit.RateLimit(app, config).check,
         around=_traced,
     )
-    app.register_blueprint(blueprint, url_prefix=prefix)
+    app.register_blueprint(blueprint, url_prefix=config.url_prefix)
     app.extensions[EXTENSION] = ProfilingState(config, sessions, inspector)
-    own_paths = frozenset(f"{prefix}/{name}" for name in views.ENDPOINTS)
+    own_paths = frozenset(f"{config.url_prefix}/{name}" for name in views.ENDPOINTS)
 
     def first_request() -> None:
         lifecycle.process.watch_signals()
@@ -241,6 +243,18 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
     if inspector is not None:
         lifecycle.process.look_after(inspector)
     lifecycle.process.watch_signals()
+
+
+def _prefix(config: Config, given: str | None) -> str:
+    """Return where the endpoints are: what code says wins, which may be the root too."""
+    if given is None:
+        return config.url_prefix
+    setting = next(each for each in SETTINGS if each.field == "url_prefix")
+    try:
+        return "" if given in ("", "/") else str(setting.parse(given))
+    except ValueError:
+        mistake = f"profiling cannot start: url_prefix is {setting.shown(given)}; it must be {setting.allowed}"
+        raise ConfigurationError(mistake) from None
 
 
 def _sessions(app: Flask, config: Config, store: Store, world: World) -> Sessions:

@@ -359,6 +359,7 @@ def _body_fields() -> dict[str, object]:
 def _body() -> bytes:
     """Read the body up to the bound: what the client says about its length is not relied on, for it may send chunks."""
     too_large = TooLarge(f"the body is larger than {BODY_LIMIT} bytes; send the options alone")
+    over_the_apps = TooLarge("the body is larger than the app's MAX_CONTENT_LENGTH; send the options in the query")
     if (request.content_length or 0) > BODY_LIMIT:
         raise too_large
     body = bytearray()
@@ -371,7 +372,7 @@ def _body() -> bytes:
         # A function of the app that runs before each request may have read it already.
         found = bytes(body) or request.get_data()
     except HTTPException as error:
-        raise too_large if error.code == 413 else BadRequest("the body ended too early; send it again") from None
+        raise over_the_apps if error.code == 413 else BadRequest("the body ended too early; send it again") from None
     except Exception:  # each server has errors of its own for chunks that are none
         raise BadRequest("the body cannot be read; send it with a Content-Length") from None
     if len(found) > BODY_LIMIT:

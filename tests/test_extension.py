@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from flask import Flask, Response, send_file
+from flask import Blueprint, Flask, Response, send_file
 from werkzeug.routing import BaseConverter
 from werkzeug.wsgi import FileWrapper
 
@@ -166,6 +166,36 @@ def test_a_second_wiring_changes_nothing(tmp_path: Path) -> None:
     Profiling(app)
     app.register_blueprint(profiling_blueprint)
     assert (sessions_of(app), app.wsgi_app, routes(app)) == (state, wsgi, known)
+
+
+@pytest.mark.parametrize("prefix", ["mine", "/<tenant>/mine", "/a b", "/../mine", 5])
+def test_a_prefix_that_cannot_stand_before_a_path_is_a_mistake(tmp_path: Path, prefix: str) -> None:
+    app = open_app(tmp_path)
+    with pytest.raises(ConfigurationError, match="url_prefix is .*; it must be a path that starts with /"):
+        app.register_blueprint(profiling_blueprint, url_prefix=prefix)
+    assert routes(app) == routes(Flask("plain"))
+
+
+@pytest.mark.parametrize("prefix", ["", "/"])
+def test_the_endpoints_may_stand_at_the_root(tmp_path: Path, prefix: str) -> None:
+    app = open_app(tmp_path)
+    app.register_blueprint(profiling_blueprint, url_prefix=prefix)
+    assert app.test_client().get("/status").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, "/ops/debug/profiling/status"), ({"url_prefix": "/mine"}, "/ops/mine/status")],
+)
+def test_in_a_parent_blueprint_the_endpoints_stand_below_it(
+    tmp_path: Path, options: dict[str, str], expected: str
+) -> None:
+    app = open_app(tmp_path)
+    parent = Blueprint("ops", __name__, url_prefix="/ops")
+    parent.register_blueprint(profiling_blueprint, **options)
+    app.register_blueprint(parent)
+    assert expected in routes(app)
+    assert app.test_client().get(expected).status_code == 200
 
 
 def test_two_apps_in_one_process_have_sessions_of_their_own(tmp_path: Path) -> None:

@@ -533,6 +533,7 @@ def test_the_apps_own_bound_is_respected(sessions: FakeSessions) -> None:
     app.config["MAX_CONTENT_LENGTH"] = 10
     response = app.test_client().post(f"{PREFIX}/start", json={"seconds": 5, "heap": True})
     assert error_of(response)[:2] == (413, "too_large")
+    assert "the app's MAX_CONTENT_LENGTH" in response.json["message"]
 
 
 @pytest.mark.parametrize("read", ["get_data", "get_json", "form", "stream"])
