@@ -75,6 +75,18 @@ class Places:
         """Number the objects at ``places`` from ``first`` on."""
         deque(map(self.table.__setitem__, places, count(first, step)), 0)
 
+    def note_new(self, candidates: Iterable[object], mark: int, places: list[int], objects: list[object]) -> None:
+        """Number those of a few ``candidates`` that have no number yet with ``mark``, and add them to ``objects`` and
+        their places to ``places``."""
+        pages, table = self._pages, self.table
+        for value in candidates:
+            address = id(value)
+            place = pages[address >> _PAGE_BITS] + (address >> 4 & _SLOTS - 1)
+            if not table[place]:
+                table[place] = mark
+                places.append(place)
+                objects.append(value)
+
     def _of_any(self, objects: tuple[object, ...]) -> Sequence[int]:
         pages = self._pages
         return [pages[address >> _PAGE_BITS] + (address >> 4 & _SLOTS - 1) for address in map(id, objects)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from gc import get_referents
 from itertools import chain, compress, count, pairwise
 from operator import is_not, not_
 from typing import BinaryIO, NamedTuple
@@ -25,6 +26,13 @@ from ._heapreaders import Reader, Reading
 _BATCH = 16384
 # New objects come in stretches of one class; where those are shorter than this, they are sorted by class.
 _SHORT_STRETCH = 8
+# Fewer new objects than this are too few for a batch; then so many are looked for ahead, not in objects with very many
+# references.
+_FEW = 64
+_AHEAD = 4096
+_WIDE = 1024
+# Stands for the number of an object that is about to get one.
+_NOTED = 1
 
 ReaderOf = Callable[[type], Reader]
 
@@ -260,8 +268,24 @@ class Walk:
         if len(set(fresh)) < len(fresh):
             unique = dict(zip(fresh, objects, strict=True))
             fresh, objects = list(unique), list(unique.values())
+        if not self._queue and len(fresh) < _FEW:
+            self._look_ahead(fresh, objects)
         self._adopt(fresh, objects)
         return self._places.numbers(places)
+
+    def _look_ahead(self, places: list[int], objects: list[object]) -> None:
+        """Where nothing waits and few objects are new, add those that they lead to: a long chain would otherwise be
+        read link by link, each at the cost of a batch.
+
+        Readers name all that the collector finds in an object, so each of these gets an edge.
+        """
+        self._places.assign(places, _NOTED, 0)
+        for value in objects:  # grows meanwhile
+            if len(objects) > _AHEAD:
+                return
+            children = get_referents(value)
+            if len(children) < _WIDE:
+                self._places.note_new(children, _NOTED, places, objects)
 
     def _adopt(self, places: list[int], objects: list[object]) -> None:
         """Number and queue new objects, those of one class together."""

@@ -372,6 +372,56 @@ def test_a_linked_list_of_100_000_and_nesting_as_deep_are_walked(tmp_path: Path)
     assert taken.count("list") >= 100_000
 
 
+def test_a_long_chain_is_read_many_links_at_a_time(tmp_path: Path) -> None:
+    run(
+        """
+        import types, weakref
+        class Link:
+            def __init__(self, next):
+                self.next = next
+                self.weak = weakref.ref(self)
+        class Slim:
+            __slots__ = ("next",)
+            def __init__(self, next): self.next = next
+        def kept(value):
+            return lambda: value
+        def suspended(value):
+            yield
+            return value
+        def begun(value):
+            made = suspended(value)
+            next(made)
+            return made
+        KINDS = [
+            Link, Slim, lambda value: {value}, kept, begun, lambda value: [value], lambda value: {"key": (value,)},
+            lambda value: {1: value}, lambda value: types.SimpleNamespace(value=value),
+            lambda value: [value, *range(1000, 3000)],
+        ]
+        ODDITIES = object()
+        for number in range(1000):
+            ODDITIES = KINDS[number % len(KINDS)](ODDITIES)
+        CHAIN = None
+        for _ in range(20_000):
+            CHAIN = Link(CHAIN)
+        class Counted:
+            def __init__(self, heap): self.heap = heap
+            def __getattr__(self, name): return getattr(self.heap, name)
+            def __iter__(self):
+                rows = 0
+                for rows, row in enumerate(self.heap, 1):
+                    yield row
+                (SPOOL / "rows").write_text(str(rows))
+        snapshot("a", write=lambda heap, out: write_heap(Counted(heap), out))
+        while CHAIN is not None: CHAIN = CHAIN.next
+        """,
+        tmp_path / "spool",
+    )
+    taken = Snapshot(tmp_path / "spool/a.heapsnapshot")
+    assert taken.count("__main__.Link") == 20_000 + 100
+    assert taken.count("__main__.Slim") == 100
+    assert int((tmp_path / "spool/rows").read_text()) < 20_000
+
+
 def test_a_snapshot_from_the_bottom_of_a_deep_recursion_is_whole(tmp_path: Path) -> None:
     run(
         """
