@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from time import perf_counter_ns
-from types import CodeType, FrameType
+from collections.abc import Callable
+from time import perf_counter
+from types import CodeType
 from typing import Any
 
 from ..errors import Unavailable
 from ..model import ApplicationTree, Function, Recording, TreeBuilder
 from . import EngineOptions
 from ._appcode import application_code
+from ._apppaths import NOBODY, Brief, Budget, Node, Walk
 from ._dispatch import PATHS_TOOL_ID, free_tool, listen, take_tool
 from ._lsprof_pool import lasting_frame, was_forgotten
-
-# A node takes about 350 bytes.
-MOST_NODES = 100_000
-# After so many calls on one path a function that is this short (ns of wall time) is looked at: see Brief.
-MOST_CALLS = 5_000
-SHORT = 10_000
 
 NO_TOOL_NOTE = (
     "Paths of application code are estimated too: the tool id of sys.monitoring that they need was in use, as by "
@@ -41,204 +36,78 @@ BRIEF_NOTE = (
 _monitoring: Any = getattr(sys, "monitoring", None)
 
 
-class Node:
-    """One path: a code object in the context of its callers; ``ns`` is its wall time with all that it called."""
-
-    __slots__ = ("calls", "children", "code", "index", "last", "limit", "ns", "parent")
-
-    def __init__(self, code: CodeType | None, parent: Node | None, index: int) -> None:
-        self.code = code
-        self.parent = parent
-        self.index = index
-        # By identity: a code object's own hash and equality compare its whole content.
-        self.children: dict[int, Node] = {}
-        # the child that was called last: mostly it is called again
-        self.last = _NOBODY
-        self.calls = 0
-        # the number of calls from which on it is looked at again
-        self.limit = MOST_CALLS
-        self.ns = 0
-
-
-_NOBODY = Node.__new__(Node)
-_NOBODY.code = None
-
-
-class Budget:
-    """How many nodes are left in this worker, how many calls found none, and below how many ns a call is short."""
-
-    def __init__(self, nodes: int = MOST_NODES, short: int = SHORT) -> None:
-        self.nodes = nodes
-        self.short = short
-        self.dropped_calls = 0
-
-
-class Brief:
-    """Application functions whose events are switched off, because hearing them costs more than they do.
-
-    They are short and call no other application code, so their callers' paths stay as they were, and their time is in
-    the wall time of these. ``walks`` are all there are.
-    """
-
-    def __init__(self, walks: Sequence[Walk], budget: Budget) -> None:
-        self.codes: dict[int, CodeType] = {}
-        # those of which a call was open that must still be heard to end
-        self.ending: set[int] = set()
-        # functions that were seen to call application code
-        self.callers: set[int] = set()
-        self._walks = walks
-        self._budget = budget
-        self._asked = 0
-
-    def made(self, code: CodeType, walk: Walk) -> Node:
-        """Return a new node below the top of a walk."""
-        self.callers.add(id(walk.top.code))
-        node = walk.made(code, self._budget)
-        if id(code) in self.codes:  # another thread has just switched it off
-            node.limit = -1
-        return node
-
-    def takes(self, node: Node) -> bool:
-        """Say whether a node's function is switched off from now on; if not, when to ask again."""
-        code = node.code
-        if code is None or id(code) in self.codes:
-            return code is not None
-        if id(code) in self.callers or node.ns > self._budget.short * node.calls or self._budget.nodes <= 0:
-            node.limit = 2 * node.calls
-            if id(code) not in self.codes:  # or another thread has just switched it off
-                return False
-            node.limit = -1
-            return True
-        self.codes[id(code)] = code
-        walks = list(self._walks)
-        for other in [other for walk in walks for other in list(walk.nodes) if other.code is code]:
-            other.limit = -1  # no call of it is taken in after this, so those that are open are known now
-        if any(walk.open_call(code) for walk in walks):
-            self.ending.add(id(code))
-        return True
-
-    def is_open(self, code: CodeType) -> bool:
-        """Say whether a call must still be heard to end, of a function in ``ending``; looks at every 100th question."""
-        self._asked += 1
-        if self._asked % 100:
-            return True
-        if any(walk.open_call(code) for walk in list(self._walks)):
-            return True
-        self.ending.discard(id(code))
-        return False
-
-
-class Walk:
-    """The tree of one route, as far as one thread at a time walks it: that which :attr:`thread` names.
-
-    ``frame`` is what :func:`lasting_frame` returned, while the walk is ``running``.
-    """
-
-    __slots__ = ("frame", "nodes", "root", "route", "running", "thread", "top")
-
-    def __init__(self, route: str) -> None:
-        self.route = route
-        self.root = self.top = Node(None, None, 0)
-        self.nodes = [self.root]
-        self.thread = 0
-        self.running = False
-        self.frame: FrameType | None = None
-
-    def begin(self, now: int) -> None:
-        """A request (or a chunk of its body) goes on in the calling thread."""
-        self.running = True
-        self.top = self.root
-        self.root.calls += 1
-        self.root.ns -= now
-
-    def end(self, now: int) -> None:
-        """The thread leaves; what is still open ends now."""
-        self.running, self.frame = False, None
-        node: Node | None = self.top
-        while node is not None:
-            node.ns += now
-            node = node.parent
-        self.top = self.root
-
-    def open_call(self, code: CodeType) -> Node | None:
-        """Return the innermost open call of ``code``, or None."""
-        node: Node | None = self.top
-        while node is not None and node.code is not code:
-            node = node.parent
-        return node
-
-    def made(self, code: CodeType, budget: Budget) -> Node:
-        """Return a new node below the top, in no list where there is no room: its time stays with its caller."""
-        if budget.nodes <= 0:
-            budget.dropped_calls += 1
-            return Node(code, self.top, -1)
-        budget.nodes -= 1
-        node = self.top.children[id(code)] = Node(code, self.top, len(self.nodes))
-        self.nodes.append(node)
-        return node
-
-    def end_of(self, code: CodeType, now: int) -> None:
-        """End a function that is not on top.
-
-        An end that was not heard, as where no stack was left for a callback, must not make false paths of what follows.
-        """
-        found = self.open_call(code)
-        if found is None or found.parent is None:
-            return  # it began before the request
-        while self.top is not found.parent and self.top.parent is not None:
-            self.top.ns += now
-            self.top = self.top.parent
-
-
 Callbacks = tuple[Callable[..., object], Callable[..., object]]
 
 
-def _on_path(  # noqa: C901  # two functions
+def _rarely(
+    brief: Brief, is_application: Callable[[CodeType], bool], clock: Callable[[], float]
+) -> tuple[Callable[[Walk, CodeType], Node | None], Callable[[Walk | None, CodeType], object]]:
+    """Return what finds the node of a start that was not expected (or None: switch it off), and what answers an end."""
+
+    def below(walk: Walk, code: CodeType) -> Node | None:
+        top = walk.top
+        node = top.children.get(id(code))
+        if node is None:
+            if id(code) in brief.codes or not is_application(code):
+                return None
+            node = brief.made(code, walk)
+            if node.index < 0:  # no room: nobody may expect it
+                return node
+        if top.last is not NOBODY:
+            top.last.after = node
+        top.last = node
+        return node
+
+    def unexpected(walk: Walk | None, code: CodeType) -> object:
+        if id(code) in brief.codes:
+            return None if id(code) in brief.ending and brief.is_open(code) else _monitoring.DISABLE
+        if not is_application(code):
+            return _monitoring.DISABLE
+        if walk is not None:
+            walk.end_of(code, clock())
+        return None
+
+    return below, unexpected
+
+
+def _on_path(
     walk_of: Callable[[int], Walk | None],
     current: Callable[[], int],
     brief: Brief,
     is_application: Callable[[CodeType], bool],
-    clock: Callable[[], int],
+    clock: Callable[[], float],
 ) -> Callbacks:
-    """Return what is called as functions start and end: both for each call, so they say everything themselves."""
-    disable = _monitoring.DISABLE
-    brief_codes, brief_takes = brief.codes, brief.takes
+    """Return what is called as functions start and end: both for each call, so they say themselves what is usual."""
+    disable, brief_takes = _monitoring.DISABLE, brief.takes
+    below, unexpected = _rarely(brief, is_application, clock)
 
     def started(code: CodeType, offset: int) -> object:
         walk = walk_of(current())
         if walk is None:
             return None if is_application(code) else disable
         top = walk.top
-        node = top.last
-        if node.code is not code:
-            known = top.children.get(id(code))
-            if known is None:
-                if id(code) in brief_codes or not is_application(code):
-                    return disable
-                node = brief.made(code, walk)
-            else:
-                node = top.last = known
+        node = top.last.after
+        if node.code is code:
+            top.last = node
+        else:
+            found = below(walk, code)
+            if found is None:
+                return disable
+            node = found
         while node.calls >= node.limit:
             if brief_takes(node):
                 return disable
         # Between this question and the next line no other thread runs: nothing is called.
         walk.top = node
         node.calls += 1
-        node.ns -= clock()
+        node.seconds -= clock()
         return None
 
     def ended(code: CodeType, offset: int, value: object) -> object:
         walk = walk_of(current())
-        if walk is None or walk.top.code is not code:
-            if id(code) in brief_codes:
-                return None if id(code) in brief.ending and brief.is_open(code) else disable
-            if not is_application(code):
-                return disable
-            if walk is not None:
-                walk.end_of(code, clock())
-            return None
-        top = walk.top
-        top.ns += clock()
+        if walk is None or (top := walk.top).code is not code:
+            return unexpected(walk, code)
+        top.seconds += clock()
         walk.top = top.parent  # type: ignore[assignment]  # a node with code has one
         return None
 
@@ -297,7 +166,7 @@ class ApplicationTreeEngine:
         if tool is None:
             return
         walk_of, is_application = self._running.get, self._is_application
-        started, ended = _on_path(walk_of, self._current, self._brief, is_application, perf_counter_ns)
+        started, ended = _on_path(walk_of, self._current, self._brief, is_application, perf_counter)
         thrown, unwound = _on_exceptions(walk_of, self._current, is_application, (started, ended))
         listen(tool, started=started, thrown=thrown, ended=ended, unwound=unwound)
         self._tool, self._active = tool, True
@@ -319,7 +188,7 @@ class ApplicationTreeEngine:
             self._all.append(walk)
         walk.thread = thread
         walk.frame = lasting_frame(sys._getframe(1))
-        walk.begin(perf_counter_ns())
+        walk.begin(perf_counter())
         self._running[thread] = walk
         return walk
 
@@ -333,7 +202,7 @@ class ApplicationTreeEngine:
     def _give_up(self, walk: Walk) -> int:
         if self._running.get(walk.thread) is walk:
             del self._running[walk.thread]
-        walk.end(perf_counter_ns())
+        walk.end(perf_counter())
         return walk.thread
 
     def stop(self) -> Recording:
@@ -362,13 +231,13 @@ class ApplicationTreeEngine:
 def _add(walk: Walk, builder: TreeBuilder) -> None:
     """Add a walk's nodes; the time of a node's children is not its own."""
     nodes = list(walk.nodes)
-    own = [node.ns for node in nodes]
+    own = [node.seconds for node in nodes]
     for node in nodes:
         if node.parent is not None:
-            own[node.parent.index] -= node.ns
+            own[node.parent.index] -= node.seconds
     places: list[int] = []
-    for node, nanoseconds in zip(nodes, own, strict=True):
-        seconds = max(nanoseconds, 0) / 1e9
+    for node, left in zip(nodes, own, strict=True):
+        seconds = max(left, 0.0)
         if node.parent is None or node.code is None:
             places.append(builder.root(walk.route, calls=node.calls, self_time=seconds))
             continue
