@@ -98,6 +98,7 @@ def _nodes(profile: Profile) -> Iterator[str]:
     hits = [0] * len(profile.functions)
     for node in profile.samples:
         hits[node] += 1
+    hits[0] += 1  # the sample that ends the profile
     frames = _Frames()
     remarks = {reason: f',"deoptReason":{json.dumps(reason)}' for reason in set(profile.reasons)} | {"": ""}
     rows = zip(profile.functions, hits, eldest, profile.reasons, strict=True)

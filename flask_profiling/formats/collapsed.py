@@ -15,7 +15,7 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
 
     Paths without a microsecond of their own have no line. The format has no room for call counts.
     """
-    found = paths(recording)
+    found = paths(recording).shallow()
     modules = ModuleNames({function.file for function in found.functions if function.file})
     names: dict[Function, str] = {}
     stacks: dict[int, str] = {}

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from ..model import CallTree, Function, SessionRecording
 from ._chrome import Profile, families, write_profile
 from ._collected import application_tree, call_graphs, call_tree, notes, readable
-from ._paths import of_tree
+from ._paths import ROOT, of_tree
 from ._timeline import IDLE, Lane, lanes, untold
 from ._tree import Tree, grow
 
@@ -111,11 +111,11 @@ class _Chart:
 
     def _place(self, node: int, top: int, places: dict[int, int]) -> int:
         """Return the profile's node for one of the tree's, with all that are above it."""
-        place = places.get(node)
-        if place is not None:
-            return place
-        above = [item for item in self._source.stack(node) if item not in places]
-        place = top if len(above) == 0 else places.get(self._source.parents[above[-1]], top)
+        above: list[int] = []
+        while node != ROOT and node not in places:
+            above.append(node)
+            node = self._source.parents[node]
+        place = places.get(node, top)
         for item in reversed(above):
             place = places[item] = self.nodes.add(self._source.functions[item], place)
         return place

@@ -28,7 +28,7 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
     Sample values are ``wall`` in nanoseconds and, where the recording knows them for each path, ``calls``. The label
     ``route`` tells routes apart, which are also the outermost frames.
     """
-    found = paths(recording)
+    found = paths(recording).shallow()
     message = _Message()
     is_counted = any(found.calls)
     for kind, unit in [("calls", "count"), ("wall", "nanoseconds")][not is_counted :]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from ..model import CallTree, SessionRecording
+from ..model import CallTree, Function, SessionRecording
 from ._collected import call_tree, readable
 from ._paths import Paths, paths
 from ._timeline import Lane, lanes, steps
@@ -20,36 +20,31 @@ _SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 def write(recording: SessionRecording, out: BinaryIO) -> None:
     """Write a profile of all paths, and one per lane where their order is known; raises Unavailable without calls."""
     found = paths(recording)
+    shallow = found.shallow()
     tree = call_tree(recording)
-    frames, places = _frames(found)
-    profiles = [_all(found, places)]
+    numbers = {
+        function: number for number, function in enumerate(dict.fromkeys([*found.functions, *shallow.functions]))
+    }
+    profiles = [_all(shallow, [numbers[function] for function in shallow.functions])]
     if tree is not None:
+        places = [numbers[function] for function in found.functions]
         profiles += (_in_order(tree, lane, places) for lane in lanes(tree))
     document = {
         "$schema": _SCHEMA,
         "exporter": "flask-profiling",
         "name": recording.session.id,
         "activeProfileIndex": 0,
-        "shared": {"frames": frames},
+        "shared": {"frames": [_frame(function) for function in numbers]},
         "profiles": profiles,
     }
     out.write(json.dumps(document, separators=(",", ":")).encode("ascii"))
 
 
-def _frames(found: Paths) -> tuple[list[dict[str, object]], list[int]]:
-    """Return the frames, and the frame of each node."""
-    known: dict[object, int] = {}
-    frames: list[dict[str, object]] = []
-    places: list[int] = []
-    for function in found.functions:
-        place = known.setdefault(function, len(frames))
-        if place == len(frames):
-            frame: dict[str, object] = {"name": readable(function.name)}
-            if function.line:
-                frame |= {"file": readable(function.file), "line": function.line}
-            frames.append(frame)
-        places.append(place)
-    return frames, places
+def _frame(function: Function) -> dict[str, object]:
+    frame: dict[str, object] = {"name": readable(function.name)}
+    if function.line:
+        frame |= {"file": readable(function.file), "line": function.line}
+    return frame
 
 
 def _all(found: Paths, places: Sequence[int]) -> dict[str, object]:

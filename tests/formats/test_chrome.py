@@ -43,7 +43,7 @@ def test_the_bytes_of_a_small_profile_are_these() -> None:
     write_profile(profile, out)
     assert out.getvalue() == (
         b'{"nodes":[{"id":1,"callFrame":{"functionName":"(root)","scriptId":"1","url":"","lineNumber":-1,'
-        b'"columnNumber":-1},"hitCount":0,"children":[2]},'
+        b'"columnNumber":-1},"hitCount":1,"children":[2]},'
         b'{"id":2,"callFrame":{"functionName":"checkout","scriptId":"2","url":"file:///srv/shop/pages.py","lineNumber":11,'
         b'"columnNumber":0},"hitCount":2,"children":[3]},'
         b'{"id":3,"callFrame":{"functionName":"<built-in method time.sleep>","scriptId":"3","url":"","lineNumber":-1,'
