@@ -64,7 +64,7 @@ def _extra(name: str) -> str:
 EXTRAS: tuple[Extra, ...] = (
     Extra("inspector", "live DevTools (chrome://inspect)", module="websockets", install=_extra("inspector")),
     Extra("redis", "one session over many hosts", module="redis", install=_extra("redis")),
-    Extra("otel", "OpenTelemetry spans", module="opentelemetry", install=_extra("otel")),
+    Extra("otel", "tracing by OpenTelemetry", module="opentelemetry", install=_extra("otel")),
     Extra("sampling", "the sampling CPU engine", program="py-spy", install=_extra("sampling")),
     Extra("dot", "the SVG call graph", program="dot", install="install Graphviz (apt-get install graphviz)"),
     Extra("svg", "the SVG call graph without dot", module="pygraphviz", install=_extra("svg")),

@@ -89,7 +89,11 @@ def _serve(ctx: click.Context, run_options: dict[str, object]) -> None:
         return app
 
     ctx.obj = ScriptInfo(info.app_import_path, create_app=load_app, set_debug_flag=info.set_debug_flag)
-    ctx.invoke(run_command, **run_options)
+    try:
+        ctx.invoke(run_command, **run_options)
+    except click.UsageError as error:  # an app that is not found: flask run speaks of itself, as a command below ours
+        error.ctx = ctx
+        raise
 
 
 def _reloads(run_options: Mapping[str, object]) -> bool:

@@ -199,6 +199,7 @@ def test_without_an_app_start_says_what_flask_says(shell: Shell) -> None:
     done = shell.run("profiling", "start")
     assert done.returncode == 2
     assert "Could not locate a Flask application" in done.stderr
+    assert "flask profiling start [OPTIONS]\n" in done.stderr  # and no "start run"
 
 
 def test_start_follows_the_environment_that_the_app_names_itself(serve: Serve, shell: Shell) -> None:
