@@ -1,8 +1,9 @@
 """What a heap snapshot costs, beside guppy3, pympler and objgraph on the same heap.
 
 Every figure is of a fresh process that first builds the heap; CPU is user and system time of the child's whole life,
-"stopped" is how long fork held the parent; the slow-down is how much longer a loop that writes to every object takes
-in the parent while the child is alive (copy-on-write and the processor's caches) than alone.
+wall is from asking for the snapshot to having it, "stopped" is how long fork held the parent, whose memory is what was
+resident then; the slow-down is how much longer a loop that writes to every object takes in the parent while the child
+is alive (copy-on-write and the processor's caches) than alone.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def snapshot(heap: list[Order]) -> dict[str, float]:
     from flask_profiling.formats.heapsnapshot import write_heap
 
     stopped = [0.0]
+    resident = _memory("VmRSS")
     alone = _write_to_all(heap)
     during: list[float] = []
 
@@ -74,7 +76,9 @@ def snapshot(heap: list[Order]) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as directory:
         options = EngineOptions("benchmark", spool=Path(directory), write_heap=write_heap)
+        begun = time.perf_counter()
         recording = HeapEngine(options, fork=fork, shortage=str).stop()
+        wall = time.perf_counter() - begun
         size = sum(path.stat().st_size for path in Path(directory).iterdir())
     if not recording.attachments:
         raise SystemExit(recording.notes[0])
@@ -82,20 +86,23 @@ def snapshot(heap: list[Order]) -> dict[str, float]:
     data = recording.data
     nodes: int = data.nodes  # type: ignore[union-attr]
     cpu = child.ru_utime + child.ru_stime
-    resident = _own_peak()
     return {
         "nodes": nodes,
         "cpu": cpu,
+        "wall": wall,
+        "resident_mb": resident / 1e3,
         "stopped_ms": stopped[0] * 1e3,
-        "bytes_per_node": (child.ru_maxrss - resident) * 1024 / nodes,
+        "cpu_us_per_node": cpu / nodes * 1e6,
+        "stopped_ms_per_150_mb": stopped[0] * 1e3 / (resident / 150e3),
+        "bytes_per_node": (child.ru_maxrss - _memory("VmHWM")) * 1024 / nodes,
         "file_mb": size / 2**20,
         "slow_down": during[0] / alone,
     }
 
 
-def _own_peak() -> int:
-    """Return the peak resident size in kB; getrusage has that of whoever started this process in it."""
-    found = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text("ascii"))
+def _memory(key: str) -> int:
+    """Return the resident size in kB, ``VmRSS``, or its peak, ``VmHWM``: getrusage has that of a parent in it."""
+    found = re.search(rf"{key}:\s*(\d+)", Path("/proc/self/status").read_text("ascii"))
     return int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -176,24 +183,35 @@ def measured(name: str, nodes: int) -> dict[str, float]:
     return result
 
 
-# what is drawn of a snapshot, and what it is divided by
-DRAWN = {
+# what is drawn of a snapshot: in all, and by its size
+IN_ALL = {
     "CPU, s": "cpu",
+    "wall, s": "wall",
     "parent stopped, ms": "stopped_ms",
-    "child's memory beyond the parent's, bytes a node": "bytes_per_node",
+    "parent's memory, MB": "resident_mb",
     "file, MB": "file_mb",
+}
+BY_SIZE = {
+    "CPU, us a node": "cpu_us_per_node",
+    "parent stopped, ms for each 150 MB of its memory": "stopped_ms_per_150_mb",
+    "child's memory beyond the parent's, bytes a node": "bytes_per_node",
     "slow-down of writes meanwhile, times": "slow_down",
 }
 
 
 def measure(scale: Scale) -> Sequence[Section]:
     """Take snapshots of larger and larger heaps, and let the peers count one of them."""
-    lines: dict[str, list[tuple[float, Spread]]] = {name: [] for name in DRAWN}
-    for nodes in scale.heap_nodes:
-        runs = [measured(SNAPSHOT, nodes) for _ in range(1 if nodes > 1_000_000 else min(scale.repeats, 3))]
-        for name, key in DRAWN.items():
+    lines: dict[str, list[tuple[float, Spread]]] = {name: [] for name in (*IN_ALL, *BY_SIZE)}
+    for size in scale.heap_nodes:
+        runs = [measured(SNAPSHOT, size) for _ in range(min(scale.repeats, 3))]
+        nodes = runs[0]["nodes"]
+        for name, key in {**IN_ALL, **BY_SIZE}.items():
             lines[name].append((nodes, Spread.of(run[key] for run in runs)))
-    sections: list[Section] = [Curves("A heap snapshot, by nodes", __doc__.partition("\n\n")[2], "nodes", "", lines)]
+    about = __doc__.partition("\n\n")[2]
+    sections: list[Section] = [
+        Curves("A heap snapshot, by nodes", about, "nodes", "", {name: lines[name] for name in IN_ALL}),
+        Curves("What a node of it costs", about, "nodes", "", {name: lines[name] for name in BY_SIZE}),
+    ]
     if scale.peers:
         rows = []
         for peer in scale.present([Peer(SNAPSHOT), *PEERS]):

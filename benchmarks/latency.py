@@ -115,16 +115,22 @@ def measure(scale: Scale) -> Sequence[Section]:
         starts, stops = [], []
         for _ in range(scale.repeats):
             with switch.ready() as (app, start, stop):
-                begun = time.perf_counter()
-                start()
-                starts.append((time.perf_counter() - begun) * 1000)
+                starts.append(_milliseconds(start))
                 run_requests(app, scale.requests)
-                begun = time.perf_counter()
-                stop()
-                stops.append((time.perf_counter() - begun) * 1000)
-        rows.append((switch.name, Spread.of(starts).shown(), Spread.of(stops).shown()))
+                stops.append(_milliseconds(stop))
+        figures = [*zip(*starts, strict=True), *zip(*stops, strict=True)]
+        rows.append((switch.name, *(Spread.of(values).shown() for values in figures)))
     about = (
-        f"Milliseconds of wall time in one process, {scale.requests} requests in between, {scale.repeats} times; a "
-        "stop is over when its result is there: of a session all artifacts on disk, of the others their own report."
+        f"Milliseconds in one process, wall time and that process's CPU time, {scale.requests} requests in between, "
+        f"{scale.repeats} times; a stop is over when its result is there: of a session all artifacts on disk, of the "
+        "others their own report."
     )
-    return [Grid("Start and stop", about, ("", "start, ms", "stop, ms"), rows)]
+    columns = ("", "start, ms", "of CPU", "stop, ms", "of CPU")
+    return [Grid("Start and stop", about, columns, rows)]
+
+
+def _milliseconds(step: Step) -> tuple[float, float]:
+    """Take a step; returns its wall time and the CPU time of the process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    step()
+    return (time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000

@@ -49,6 +49,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
     """Return what makes the figures comparable: the machine, the versions, how to repeat, what was left out."""
     told = [*results.machine.items(), ("versions", ", ".join(f"{k} {v}" for k, v in results.versions.items()))]
     told.append(("repeat with", results.command))
+    told += [(f"measured: {name}", about) for name, about in results.slices.items()]
     return told + [(f"left out: {name}", reason) for name, reason in results.left_out.items()]
 
 

@@ -9,7 +9,7 @@ import os
 import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 PACKAGES = (
@@ -82,13 +82,32 @@ Section = Ratios | Curves | Grid
 
 @dataclass(slots=True)
 class Results:
-    """All that a run found: ``areas`` maps an area to its sections, ``left_out`` what was not there to the reason."""
+    """All that a run found: ``areas`` maps an area to its sections, ``left_out`` what was not there to the reason.
+
+    A run may be taken in slices; ``slices`` says of each area with which Python, for how long and beside how much other
+    work it was measured.
+    """
 
     command: str
     machine: Mapping[str, str]
     versions: Mapping[str, str]
     areas: dict[str, list[Section]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    slices: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def python(self) -> str:
+        """The Python of the first slice, such as ``CPython 3.13.0``."""
+        return next((f"{name} {version}" for name, version in self.versions.items() if "Py" in name), "")
+
+    def add(self, area: str, sections: Iterable[Section], python: str, about: str) -> None:
+        """Enter a slice in place of an earlier one; what another Python found stands beside, under its name."""
+        mark = "" if python == self.python else f", {python}"
+        found = [replace(section, title=f"{section.title}{mark}") for section in sections]
+        titles = {section.title for section in found}
+        others = [section for section in self.areas.get(area, []) if section.title not in titles]
+        self.areas[area] = [*others, *found] if mark else [*found, *others]
+        self.slices[f"{area}{mark}"] = about
 
     def to_json(self) -> dict[str, object]:
         """Return everything as plain lists and dictionaries."""
@@ -145,7 +164,7 @@ def steep_from(points: Sequence[tuple[float, Spread]]) -> float | None:
 
 
 def machine() -> dict[str, str]:
-    """Say what this run is on: system, processor, how many of them, memory, and how busy it was."""
+    """Say what this run is on: system, processor, how many of them, and memory."""
     model = platform.processor() or "unknown"
     for line in _lines("/proc/cpuinfo"):
         if line.startswith("model name"):
@@ -156,7 +175,6 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": f"{os.cpu_count()} x {model}",
         "memory": f"{pages / 2**30:.0f} GiB",
-        "load at the start": f"{os.getloadavg()[0]:.1f}",
     }
 
 

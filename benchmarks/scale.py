@@ -46,6 +46,7 @@ class Scale:
     heap_nodes: tuple[int, ...]
     peers_nodes: int
     workers: tuple[int, ...]
+    counted: tuple[str, ...]
     peers: bool = False
     only: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
@@ -68,16 +69,26 @@ SCALES: dict[str, dict[str, object]] = {
         "rounds": 25, "requests": 60, "repeats": 7, "threads_rounds": 3,
         "functions": (100, 1_000, 10_000, 30_000, 100_000), "requests_made": (1_000, 10_000, 100_000, 1_000_000),
         "heap_nodes": (100_000, 300_000, 1_500_000, 7_000_000), "peers_nodes": 1_500_000, "workers": (1, 2, 4, 8),
+        "counted": (
+            "without", "extension, closed", "extension, idle", "extension, session of cprofile",
+            "extension, session of calltree", "extension, allocations=1, no CPU",
+            "cProfile, one thread, builtins=False", "cProfile, one thread",
+        ),
     },
     "quick": {
-        "rounds": 3, "requests": 18, "repeats": 3, "threads_rounds": 3,
+        "rounds": 3, "requests": 18, "repeats": 2, "threads_rounds": 1,
         "functions": (100, 1_000, 10_000), "requests_made": (1_000, 10_000),
         "heap_nodes": (100_000, 300_000), "peers_nodes": 100_000, "workers": (1, 2),
+        "counted": (
+            "without", "extension, idle", "extension, session of cprofile", "extension, session of calltree",
+            "cProfile, one thread, builtins=False",
+        ),
     },
     "tiny": {
         "rounds": 1, "requests": 6, "repeats": 1, "threads_rounds": 1,
         "functions": (100, 200), "requests_made": (100, 200),
         "heap_nodes": (20_000, 40_000), "peers_nodes": 20_000, "workers": (1,),
+        "counted": ("without", "extension, idle"),
     },
 }  # fmt: skip
 

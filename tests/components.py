@@ -32,6 +32,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "schemathesis": (("schemathesis",), "pip install schemathesis"),
     "tmux": (("tmux",), "apt-get install tmux"),
     "uwsgi": (("uwsgi",), "pip install -r requirements/uwsgi.txt (it is compiled)"),
+    "valgrind": (("valgrind",), "apt-get install valgrind"),
 }
 
 # component -> the module that shows that it is there, what installs it

@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from benchmarks import page, truth
-from benchmarks.__main__ import AREAS
+from benchmarks.__main__ import AREAS, main
 from benchmarks.accuracy import COLUMNS, Account, judged
+from benchmarks.instructions import COUNTERS, counter
 from benchmarks.results import Curves, Grid, Ratios, Results, Spread, growth, steep_from
 from tests.components import requires
 
@@ -25,10 +28,19 @@ def once(*values: float) -> list[tuple[float, Spread]]:
     return [(10.0**place, Spread.of([value])) for place, value in enumerate(values)]
 
 
+def program(directory: Path, name: str, script: str) -> str:
+    """Write a shell script and return its path."""
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o700)
+    return str(path)
+
+
 @pytest.mark.timeout(300)
 @requires("gunicorn", "py-spy", "websockets")
 def test_a_tiny_run_of_every_area_ends_well(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks", "--tiny", "--json", "out.json", "--page", "out.html"]
+    timed = [area for area in AREAS if area != "instructions"]
+    command = [sys.executable, "-m", "benchmarks", *timed, "--tiny", "--json", "out.json", "--page", "out.html"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
@@ -36,7 +48,7 @@ def test_a_tiny_run_of_every_area_ends_well(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""  # nothing was left out
     results = Results.from_json(json.loads((tmp_path / "out.json").read_text("utf-8")))
-    assert list(results.areas) == [area for area in AREAS if area != "instructions"]
+    assert list(results.areas) == list(results.slices) == timed
     html = (tmp_path / "out.html").read_text("utf-8")
     titles = [section.title for sections in results.areas.values() for section in sections]
     assert [title for title in titles if title not in html or title not in done.stdout] == []
@@ -74,6 +86,77 @@ def test_a_witness_that_lies_is_found_out() -> None:
     ]
     honest.counts = False
     assert judged(honest, rounds, shares)[1] is None
+
+
+@pytest.mark.timeout(200)
+@requires("valgrind")
+def test_instructions_repeat_and_an_idle_extension_takes_hardly_any(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "instructions", "--tiny", "--json", "out.json"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found,) = Results.from_json(json.loads((tmp_path / "out.json").read_text("utf-8"))).areas["instructions"]
+    assert isinstance(found, Ratios)
+    assert found.cases["without"].median == 1
+    assert 0.9 < found.cases["extension, idle"].median < 1.1
+
+
+def test_the_first_program_that_can_count_is_taken(tmp_path: Path) -> None:
+    found: dict[str, str] = {}
+    assert counter(lambda name: found.get(name, "")) is None
+    report = 'for option; do case $option in -o) ;; *report) report=$option;; esac; done; report=${report#*=}; '
+    runs = f'while [ "$1" != "{sys.executable}" ]; do shift; done; "$@" || exit; '
+    found["perf"] = program(tmp_path, "perf", f"{report}{runs}echo '<not supported>,,instructions:u,0,,' > $report")
+    assert counter(lambda name: found.get(name, "")) is None  # as on a virtual machine
+    counted = "printf 'thread: 1\\nevents: Ir\\ntotals: 42\\n' > $report-01"
+    found["valgrind"] = program(tmp_path, "valgrind", f"{report}{runs}{counted}")
+    found["callgrind_control"] = program(tmp_path, "callgrind_control", 'echo "$@" >> "$0.log"')
+    taken = counter(lambda name: found.get(name, ""))
+    assert taken is COUNTERS[1]
+    switched = (tmp_path / "callgrind_control.log").read_text().split("\n")
+    assert [line[:5] for line in switched] == ["-i on", "-i of", ""]
+    found["perf"] = program(tmp_path, "perf", f"{report}{runs}echo '123,,instructions:u,0,,' > $report")
+    taken = counter(lambda name: found.get(name, ""))
+    assert taken is COUNTERS[0]
+    silent = ["-c", "print(1, flush=True); input(); print(2, flush=True); input()"]
+    assert taken.count([sys.executable, *silent], lambda name: found.get(name, "")) == 123
+    assert taken.count([sys.executable, "-c", "raise SystemExit(3)"], lambda name: found.get(name, "")) is None
+
+
+def test_slices_are_entered_beside_each_other_and_another_python_s_under_its_name() -> None:
+    results = Results("python -m benchmarks", {}, {"CPython": "3.13.0", "flask": "3.1"})
+    for value, python in ((1.0, "CPython 3.13.0"), (2.0, "CPython 3.11.7"), (3.0, "CPython 3.13.0")):
+        results.add("heap", [Curves("Nodes", "", "nodes", "ms", {"all": once(value)})], python, f"run {value}")
+    results.add("heap", [Grid("Others", "", ("",), [("a",)])], "CPython 3.13.0", "run 4")
+    assert [section.title for section in results.areas["heap"]] == ["Others", "Nodes", "Nodes, CPython 3.11.7"]
+    (_, nodes, older) = results.areas["heap"]
+    assert isinstance(nodes, Curves)
+    assert isinstance(older, Curves)
+    assert (nodes.lines["all"][0][1].median, older.lines["all"][0][1].median) == (3.0, 2.0)
+    assert results.slices == {"heap": "run 4", "heap, CPython 3.11.7": "run 2.0"}
+
+
+def test_an_area_that_takes_too_long_is_left_out_and_the_next_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    areas = ModuleType("areas_of_this_test")
+    areas.wait = lambda scale: time.sleep(100)  # type: ignore[attr-defined]
+    areas.hasten = lambda scale: [Grid("Done", "", ("",), [("at once",)])]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, areas.__name__, areas)
+    monkeypatch.setitem(AREAS, "heap", f"{areas.__name__}:wait")
+    monkeypatch.setitem(AREAS, "latency", f"{areas.__name__}:hasten")
+    file = tmp_path / "out.json"
+    assert main(["heap", "latency", "--tiny", "--seconds", "1", "--json", str(file)]) == 1
+    results = Results.from_json(json.loads(file.read_text("utf-8")))
+    assert list(results.areas) == ["latency"]
+    assert results.left_out == {"heap": "not done within 1 s"}
+    assert "left out: heap (not done within 1 s)" in capsys.readouterr().err
+    assert main(["latency", "--tiny", "--add", "--json", str(file)]) == 0
+    again = Results.from_json(json.loads(file.read_text("utf-8")))
+    assert again.areas == results.areas
+    assert again.command.count("python -m benchmarks") == 2
 
 
 def test_results_come_back_from_json_and_are_shown() -> None:
