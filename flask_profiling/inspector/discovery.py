@@ -65,6 +65,21 @@ def version() -> Mapping[str, str]:
     return {"Browser": f"python/{platform.python_version()}", "Protocol-Version": "1.1"}
 
 
+def protocol(commands: Iterable[str], events: Iterable[str]) -> Mapping[str, object]:
+    """Return the answer to ``GET /json/protocol`` of these commands and events.
+
+    Clients such as chrome-remote-interface make their methods of it. Parameters are those of the Chrome DevTools
+    Protocol and not described.
+    """
+    domains: dict[str, dict[str, list[dict[str, str]]]] = {}
+    for kind, names in (("commands", commands), ("events", events)):
+        for name in sorted(names):
+            domain, _, member = name.partition(".")
+            domains.setdefault(domain, {"commands": [], "events": []})[kind].append({"name": member})
+    version = {"major": "1", "minor": "3"}
+    return {"version": version, "domains": [{"domain": domain, **members} for domain, members in domains.items()]}
+
+
 def objection(hosts: Sequence[str], origins: Sequence[str]) -> tuple[int, str] | None:
     """Return status and sentence for a request that is refused, from its Host and Origin headers, or None.
 

@@ -368,3 +368,16 @@ _METHODS: dict[str, Callable[[Conversation, Mapping[str, object]], Answer]] = {
     "Runtime.getIsolateId": Conversation._isolate,
     "Runtime.runScript": Conversation._refuse_code,
 }
+
+# what a client may send, and what it may hear unasked
+COMMANDS = frozenset(_CONSTANT) | frozenset(_METHODS)
+EVENTS = frozenset(
+    (
+        "Debugger.scriptParsed",
+        "HeapProfiler.addHeapSnapshotChunk",
+        "HeapProfiler.reportHeapSnapshotProgress",
+        "Profiler.consoleProfileFinished",
+        "Runtime.consoleAPICalled",
+        "Runtime.executionContextCreated",
+    )
+)

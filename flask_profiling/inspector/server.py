@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ..errors import MissingExtra, ProfilingError
 from . import discovery
 from .discovery import HOST, Entry
-from .protocol import Conversation
+from .protocol import COMMANDS, EVENTS, Conversation
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -235,7 +235,9 @@ class Inspector:
             return _json(connection, discovery.listing([entry, *self._registry.others()]))
         if path == "/json/version":
             return _json(connection, discovery.version())
-        return connection.respond(404, "There is /json/list and /json/version.\n")
+        if path == "/json/protocol":
+            return _json(connection, discovery.protocol(COMMANDS, EVENTS))
+        return connection.respond(404, "There is /json/list, /json/version and /json/protocol.\n")
 
     def _serve(self, connection: ServerConnection) -> None:
         from websockets.exceptions import ConnectionClosed

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from flask_profiling.errors import AlreadyRunning, ProfilingError
-from flask_profiling.inspector.protocol import Conversation
+from flask_profiling.inspector.protocol import EVENTS, Conversation
 from flask_profiling.inspector.sources import Sources
 from flask_profiling.model import Session, SessionOptions, WorkerId
 
@@ -98,7 +98,7 @@ class Client:
         self.calls += 1
         *events, answer = self.send(json.dumps({"id": self.calls, "method": method, "params": params}))
         assert answer["id"] == self.calls
-        assert all("method" in event for event in events)
+        assert all(event["method"] in EVENTS for event in events)
         return events, answer
 
     def result(self, method: str, **params: object) -> dict[str, Any]:

@@ -24,6 +24,17 @@ def test_the_version_names_the_language() -> None:
     assert discovery.version()["Browser"].startswith("python/3.")
 
 
+def test_the_protocol_has_domains_of_commands_and_events() -> None:
+    document = discovery.protocol(["Profiler.stop", "Profiler.start", "Runtime.enable"], ["Runtime.consoleAPICalled"])
+    assert document == {
+        "version": {"major": "1", "minor": "3"},
+        "domains": [
+            {"domain": "Profiler", "commands": [{"name": "start"}, {"name": "stop"}], "events": []},
+            {"domain": "Runtime", "commands": [{"name": "enable"}], "events": [{"name": "consoleAPICalled"}]},
+        ],
+    }
+
+
 def test_an_entry_survives_the_way_through_json() -> None:
     assert Entry.from_json(ENTRY.to_json()) == ENTRY
 

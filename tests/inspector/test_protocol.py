@@ -42,6 +42,12 @@ def test_attaching_is_answered_as_devtools_needs_it(client: Client) -> None:
         assert client.result(method) == {}
 
 
+def test_what_is_told_of_the_protocol_is_answered(client: Client) -> None:
+    for method in protocol.COMMANDS:
+        error = client.call(method)[1].get("error", {})
+        assert error.get("code") != messages.METHOD_NOT_FOUND
+
+
 def test_the_banner_is_said_once_until_the_domain_is_disabled(client: Client) -> None:
     assert len(client.said("Runtime.enable")) == 1
     assert client.said("Runtime.enable") == []

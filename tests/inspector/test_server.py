@@ -128,6 +128,15 @@ def test_it_is_discovered_as_chrome_inspect_asks(make: Make) -> None:
         assert entry["devtoolsFrontendUrl"] == inspector.url
 
 
+def test_clients_that_ask_for_the_protocol_are_told_every_command_and_event(make: Make) -> None:
+    status, body = get(make(), "/json/protocol")
+    domains = {domain["domain"]: domain for domain in json.loads(body)["domains"]}
+    assert status == 200
+    assert {"name": "takeHeapSnapshot"} in domains["HeapProfiler"]["commands"]
+    assert {"name": "evaluate"} in domains["Runtime"]["commands"]
+    assert {"name": "addHeapSnapshotChunk"} in domains["HeapProfiler"]["events"]
+
+
 def test_several_workers_are_listed_on_the_wanted_port(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     first = make()
     port = address(first)[1]
@@ -143,7 +152,7 @@ def test_several_workers_are_listed_on_the_wanted_port(make: Make, caplog: pytes
     assert len(json.loads(get(first, "/json/list")[1])) == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/json/protocol", "/favicon.ico", "/json/new?http://x", "/../json"])
+@pytest.mark.parametrize("path", ["/", "/json/activate/x", "/favicon.ico", "/json/new?http://x", "/../json"])
 def test_other_paths_do_not_exist(make: Make, path: str) -> None:
     assert get(make(), path)[0] == 404
 
