@@ -5,6 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 
 from .graph import Heap
 from .retainers import Retained, Retainers, Way
@@ -93,9 +95,9 @@ def difference(before: Heap, after: Heap, *, classes: Sequence[str] = (), most: 
 
 
 def _change(name: str, before: Heap, old: array[int], after: Heap, new: array[int]) -> tuple[ClassGrowth, array[int]]:
-    known = {before.ids[node] for node in old}
-    fresh = array("I", [node for node in new if after.ids[node] not in known])
-    sizes = sum(before.sizes[node] for node in old), sum(after.sizes[node] for node in new)
+    known = set(map(before.ids.__getitem__, old))
+    fresh = array("I", compress(new, map(not_, map(known.__contains__, map(after.ids.__getitem__, new)))))
+    sizes = sum(map(before.sizes.__getitem__, old)), sum(map(after.sizes.__getitem__, new))
     removed = len(old) - (len(new) - len(fresh))
     return ClassGrowth(name, len(old), len(new), *sizes, len(fresh), removed), fresh
 

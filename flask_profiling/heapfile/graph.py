@@ -6,6 +6,7 @@ import json
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, compress
 from pathlib import Path
 
 from .scanner import Scanner, damaged
@@ -143,32 +144,37 @@ def _read_edges(heap: Heap, scanner: Scanner, shape: _Shape) -> None:
 
 
 def _running_total(counts: array[int]) -> array[int]:
-    totals = array("I", [0])
-    total = 0
     try:
-        for count in counts:
-            total += count
-            totals.append(total)
+        return array("I", accumulate(counts, initial=0))
     except OverflowError:
         raise damaged("it claims more edges than there can be") from None
-    return totals
 
 
 def _name_classes(heap: Heap, kinds: array[int], kind_names: Sequence[str], scanner: Scanner) -> None:
     """Give each node the class that DevTools shows: of objects the name, ``<module x>`` counted under ``<module>``."""
     by_text = {number for number, name in enumerate(kind_names) if name in _NAMED_BY_TEXT}
-    heap.texts.update(
-        _strings(scanner, {name for kind, name in zip(kinds, heap.names, strict=True) if kind in by_text})
-    )
-    numbers: dict[tuple[int, int], int] = {}
-    for kind, name in zip(kinds, heap.names, strict=True):
-        key = (kind, name if kind in by_text else -1)
-        number = numbers.get(key)
-        if number is None:
-            text = _class_title(heap.texts[name]) if kind in by_text else _kind_title(kind, kind_names)
-            number = numbers[key] = heap.by_name.setdefault(text, len(heap.by_name))
-        heap.classes.append(number)
+    heap.texts.update(_strings(scanner, set(compress(heap.names, map(by_text.__contains__, kinds)))))
+    numbers = _ClassNumbers(heap, by_text, kind_names)
+    heap.classes.extend(map(numbers.__getitem__, zip(kinds, heap.names, strict=True)))
     heap.class_names.extend(heap.by_name)
+
+
+class _ClassNumbers(dict[tuple[int, int], int]):
+    """(kind, name) of a node -> the number of its class; names that do not tell the class, such as texts, are not
+    kept."""
+
+    def __init__(self, heap: Heap, by_text: set[int], kind_names: Sequence[str]) -> None:
+        self._heap = heap
+        self._by_text = by_text
+        self._kind_names = kind_names
+
+    def __missing__(self, key: tuple[int, int]) -> int:
+        kind, name = key
+        by_name = self._heap.by_name
+        if kind not in self._by_text:
+            return by_name.setdefault(_kind_title(kind, self._kind_names), len(by_name))
+        self[key] = number = by_name.setdefault(_class_title(self._heap.texts[name]), len(by_name))
+        return number
 
 
 def _class_title(name: str) -> str:

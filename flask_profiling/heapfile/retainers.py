@@ -134,14 +134,21 @@ def _breadth_first(heap: Heap) -> array[int]:
     reached_by = array("I", bytes(4 * len(heap)))
     first_edge, targets, kinds, stride = heap.first_edge, heap.targets, heap.kinds, heap.stride
     weak = heap.edge_kinds.index("weak") if "weak" in heap.edge_kinds else -1
-    level = [0] if len(heap) else []
+    if not len(heap):
+        return reached_by
+    reached_by[0] = 1  # for the time of the search, so that nothing reaches the root
+    level = [0]
     while level:
         following = []
         for node in level:
-            for edge in range(first_edge[node], first_edge[node + 1]):
+            first, last = first_edge[node], first_edge[node + 1]
+            if first == last:
+                continue
+            for edge in range(first, last):
                 target = targets[edge] // stride
-                if target and not reached_by[target] and kinds[edge] != weak:
+                if not reached_by[target] and kinds[edge] != weak:
                     reached_by[target] = edge + 1
                     following.append(target)
         level = following
+    reached_by[0] = 0
     return reached_by

@@ -101,7 +101,9 @@ def damaged(reason: str) -> DamagedData:
 
 
 def _whole_numbers(text: bytes) -> array[int]:
-    try:
-        return array("I", map(int, text.split(b",")))
-    except (ValueError, OverflowError):
-        raise damaged("it holds something that is no 32-bit number") from None
+    if b"e" not in text:  # true and false would be taken for 1 and 0
+        try:
+            return array("I", json.loads(b"[%b]" % text))
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            pass
+    raise damaged("it holds something that is no 32-bit number")
