@@ -9,6 +9,7 @@ import _lsprof
 import sys
 import threading
 from collections.abc import Sequence
+from types import FunctionType, MethodType
 
 from ..errors import EngineBusy
 from ._lsprof_pool import (
@@ -40,10 +41,18 @@ def refuse_foreign_hooks() -> None:
     """Raise EngineBusy where somebody profiles this thread, or every new thread, already."""
     hook: object = sys.getprofile()
     if hook is not None and not isinstance(hook, OwnHook):
-        raise EngineBusy(f"another profiler is active in this thread ({hook!r}); stop it, then start again")
+        raise EngineBusy(f"another profiler is active in this thread ({_name(hook)}); stop it, then start again")
     hook = threading.getprofile()
     if hook is not None:
-        raise EngineBusy(f"another profiler waits for new threads ({hook!r}); stop it, then start again")
+        raise EngineBusy(f"another profiler waits for new threads ({_name(hook)}); stop it, then start again")
+
+
+def _name(hook: object) -> str:
+    """Name somebody's hook for an answer: its repr would be code of theirs, and tell addresses or more."""
+    if type(hook) is MethodType:
+        hook = hook.__func__
+    known = hook if type(hook) is FunctionType else type(hook)
+    return f"{known.__module__}.{known.__qualname__}"
 
 
 class _RequestProfiler(_lsprof.Profiler, OwnHook):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cProfile
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -48,6 +48,36 @@ def test_a_profiled_thread_cannot_start(engine: CProfileEngine) -> None:
     finally:
         sys.setprofile(None)
     assert engine.enter("GET /x") is None
+
+
+class Secretive:
+    """A profiler whose repr must not be asked for: an answer would carry it."""
+
+    def __repr__(self) -> str:
+        raise AssertionError("code of somebody else ran")
+
+    def __call__(self, frame: object, event: str, value: object) -> None:
+        return
+
+    def note(self, frame: object, event: str, value: object) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    ("hook", "named"),
+    [(Secretive(), "Secretive"), (Secretive().note, "Secretive.note"), (foreign_hook, "foreign_hook")],
+    ids=["object", "method", "function"],
+)
+def test_who_profiles_already_is_named_without_running_code_of_theirs(
+    engine: CProfileEngine, hook: Callable[[object, str, object], None], named: str
+) -> None:
+    sys.setprofile(hook)
+    try:
+        with pytest.raises(EngineBusy) as caught:
+            engine.start()
+    finally:
+        sys.setprofile(None)
+    assert f"this thread ({__name__}.{named}); stop it" in caught.value.message
 
 
 def test_a_profiler_of_all_new_threads_is_refused(engine: CProfileEngine) -> None:
