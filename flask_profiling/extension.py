@@ -98,7 +98,8 @@ class Profiling:
         ``url_prefix`` wins over ``PROFILING_URL_PREFIX``. Raises ConfigurationError, naming every mistake at once.
         """
         gate = environment_gate(app.config, os.environ)
-        if gate.open and EXTENSION not in app.extensions:
+        if gate.open and not isinstance(app.extensions.get(EXTENSION), ProfilingState):
+            _refuse_clash(app)
             _wire(app, url_prefix)
         if not gate.open:
             logger.log(logging.WARNING if _asked_for(app) else logging.DEBUG, "profiling stays closed: %s", gate.reason)
@@ -179,7 +180,7 @@ class _ProfilingBlueprint(Blueprint):
     nothing."""
 
     def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]  # a Flask is an App
-        """Wire the app instead of registering this blueprint; ``url_prefix`` may be given."""
+        """Wire the app instead of registering this blueprint; ``url_prefix`` may be given, and counts below a parent's."""
         Profiling().init_app(app, url_prefix=options.get("url_prefix"))
 
 
@@ -198,6 +199,15 @@ def _asked_for(app: Flask) -> bool:
         except ValueError:
             return True
     return False
+
+
+def _refuse_clash(app: Flask) -> None:
+    """Say that the name is taken, rather than do nothing, or fail with words that are not about us."""
+    for taken, what in ((app.extensions, "extension"), (app.blueprints, "blueprint")):
+        if EXTENSION in taken:
+            raise ConfigurationError(
+                f"profiling cannot start: the app has another {what} called {EXTENSION!r}; rename or remove that one"
+            )
 
 
 def _wire(app: Flask, url_prefix: str | None) -> None:

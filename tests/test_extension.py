@@ -168,6 +168,17 @@ def test_a_second_wiring_changes_nothing(tmp_path: Path) -> None:
     assert (sessions_of(app), app.wsgi_app, routes(app)) == (state, wsgi, known)
 
 
+def test_another_extension_or_blueprint_of_the_same_name_is_told(tmp_path: Path) -> None:
+    extended, blueprinted = open_app(tmp_path), open_app(tmp_path)
+    extended.extensions["profiling"] = object()
+    with pytest.raises(ConfigurationError, match="another extension called 'profiling'; rename or remove"):
+        Profiling(extended)
+    blueprinted.register_blueprint(Blueprint("profiling", __name__))
+    with pytest.raises(ConfigurationError, match="another blueprint called 'profiling'; rename or remove"):
+        Profiling(blueprinted)
+    assert not [route for app in (extended, blueprinted) for route in routes(app) if "start" in route]
+
+
 @pytest.mark.parametrize("prefix", ["mine", "/<tenant>/mine", "/a b", "/../mine", 5])
 def test_a_prefix_that_cannot_stand_before_a_path_is_a_mistake(tmp_path: Path, prefix: str) -> None:
     app = open_app(tmp_path)
