@@ -180,7 +180,7 @@ class _ProfilingBlueprint(Blueprint):
     nothing."""
 
     def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]  # a Flask is an App
-        """Wire the app instead of registering this blueprint; ``url_prefix`` may be given, and counts below a parent's."""
+        """Wire the app instead of registering this blueprint; ``url_prefix`` may be given, and follows a parent's."""
         Profiling().init_app(app, url_prefix=options.get("url_prefix"))
 
 
