@@ -299,3 +299,50 @@ def test_a_file_that_cannot_be_removed_at_the_end_is_left_unlocked(root: Path) -
     watcher = joined(root, TWO)
     assert watcher.states() == (WorkerState(TWO, "", "idle"),)
     watcher.leave()
+
+
+def test_a_worker_that_never_joined_or_forgot_itself_leaves_without_a_word(one: Membership, root: Path) -> None:
+    one.leave()
+    one.join(ONE)
+    one.forget()  # as a forked child: the file is its parent's
+    one.leave()
+    assert (root / one.key).exists()
+
+
+def test_a_worker_knows_what_it_does_though_that_could_not_be_written(root: Path) -> None:
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    member = Membership(PrivateDirectory(root, system=OtherSystem(pwrite=pwrite)))
+    with pytest.raises(StorageFailed):
+        member.join(ONE)
+    with pytest.raises(StorageFailed):
+        member.report("prof-a-0001", PROFILING)
+    assert member.states() == (WorkerState(ONE, "prof-a-0001", PROFILING),)
+    member.leave()
+
+
+def test_a_file_that_cannot_be_asked_about_while_joining_is_given_up_at_once(root: Path) -> None:
+    asked: list[int] = []
+
+    class Unknown(PrivateDirectory):
+        def status(self, name: str) -> os.stat_result | None:
+            asked.append(1)
+            raise StorageFailed(f"{name} could not be read")
+
+    before = open_descriptors()
+    with pytest.raises(StorageFailed, match="could not be read"):
+        Membership(Unknown(root)).join(ONE)
+    assert asked == [1]
+    assert open_descriptors() == before
+
+
+def test_a_dead_workers_file_that_cannot_be_removed_keeps_nobody_from_seeing_the_living(root: Path) -> None:
+    def unlink(path: str, **named: object) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    joined(root, TWO).forget()
+    member = Membership(PrivateDirectory(root, system=OtherSystem(unlink=unlink)))
+    member.join(ONE)
+    assert member.states() == (WorkerState(ONE, "", "idle"),)
+    member.forget()
