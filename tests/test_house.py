@@ -78,3 +78,61 @@ def test_a_planted_fault_is_found(tmp_path: Path, text: str, measure: object, fi
     (tmp_path / "planted.py").write_text(text)
     assert callable(measure)
     assert measure(tmp_path) == [finding]
+
+
+# public modules whose tests have another name -> those, and why
+TESTED_IN = {
+    "cli/appserver.py": ("cli/test_loadtest.py", "serves an app for the load tests, and is seen in what they print"),
+    "cli/failure.py": ("cli/test_client.py", "one class, which every command raises"),
+    "cli/guide.py": ("cli/test_group.py", "one text"),
+    "cli/loadtest_report.py": ("cli/test_loadtest.py", "what a load test prints"),
+    "cli/profiled.py": ("cli/test_loadtest.py", "the session around a load test"),
+    "cli/stored.py": ("cli/test_report.py", "finds what other commands show"),
+    "cli/viewserver.py": ("cli/test_view.py", "the server of flask profiling view"),
+    "compare/runs.py": ("compare/test_verdict.py", "what a verdict compares"),
+    "exports.py": ("cli/test_export.py", "what the command and the report write"),
+    "formats/trace.py": ("formats/test_timeline.py", "the timeline as events"),
+    "heapfile/compare.py": ("heapfile/test_heapfile.py", "one subject: a file that is read back"),
+    "heapfile/dot.py": ("heapfile/test_heapfile.py", "one subject: a file that is read back"),
+    "heapfile/graph.py": ("heapfile/test_heapfile.py", "one subject: a file that is read back"),
+    "heapfile/retainers.py": ("heapfile/test_heapfile.py", "one subject: a file that is read back"),
+    "heapfile/scanner.py": ("heapfile/test_heapfile.py", "one subject: a file that is read back"),
+    "inspector/empty.py": ("inspector/test_protocol.py", "constant answers to DevTools"),
+    "sessions/machine.py": ("sessions/test_sessions.py", "the state machine is what a session is"),
+}
+
+
+def untested(package: Path, tests: Path) -> list[str]:
+    """Public modules without a test file of their own, and exceptions that are none.
+
+    ``store.py`` has ``test_store.py``, ``cli/heap.py`` has ``cli/test_heap.py``, or its whole room ``test_cli.py``. A
+    module with an underscore is a part of those beside it, and is tested through them.
+    """
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        if path.name.startswith("_"):
+            continue
+        module = path.relative_to(package)
+        of_its_room = [tests / f"test_{folder}.py" for folder in module.parts[:-1]]
+        if not any(file.exists() for file in (tests / module.parent / f"test_{module.name}", *of_its_room)):
+            found.append(module.as_posix())
+    files = {module: tests / file for module, (file, _) in TESTED_IN.items()}
+    missing = [f"{module} has no test_{Path(module).stem}.py" for module in found if module not in files]
+    stale = [f"{module} is no exception any more" for module in files if module not in found]
+    return missing + stale + [f"{file.relative_to(tests)} is not there" for file in files.values() if not file.exists()]
+
+
+def test_every_module_has_a_test_file_of_its_name_or_a_reason() -> None:
+    assert untested(HOUSE, Path(__file__).parent) == []
+
+
+def test_a_module_without_a_test_file_is_found(tmp_path: Path) -> None:
+    package, tests = tmp_path / "package", tmp_path / "tests"
+    for path in (package / "store.py", package / "_part.py", package / "cli" / "heap.py", tests / "test_store.py"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = untested(package, tests)
+    assert [line for line in found if "has no" in line] == ["cli/heap.py has no test_heap.py"]
+    assert "sessions/machine.py is no exception any more" in found
+    (tests / "test_cli.py").touch()
+    assert [line for line in untested(package, tests) if "has no" in line] == []
