@@ -154,6 +154,7 @@ def test_a_lock_that_is_never_released_is_given_up_with_a_sentence(output: Path)
         patient.locked(),
     ):
         pass
+    assert 10 < time[0] < 10.1
 
 
 def test_a_lock_file_that_was_replaced_is_locked_anew(output: Path) -> None:
@@ -172,6 +173,25 @@ def test_parts_are_delivered_and_come_back(pair: tuple[FileCoordinator, FileCoor
         coordinator.deliver(part(worker=worker))
     assert set(one.participants("prof-a-0001")) == {ONE, TWO}
     assert {each.worker for each in two.parts("prof-a-0001")} == {ONE, TWO}
+
+
+def test_a_part_with_any_character_comes_back(pair: tuple[FileCoordinator, FileCoordinator]) -> None:
+    one, two = pair
+    publish(one, order())
+    odd = Part(ONE, "prof-a-0001", {}, (Recording("cprofile", None, ("naïve 😀 \udcff",)),))
+    one.deliver(odd)
+    assert two.parts("prof-a-0001") == (odd,)
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(64 * 1024, True), (64 * 1024 + 1, False)])
+def test_an_order_of_more_than_64_kib_is_none(
+    pair: tuple[FileCoordinator, FileCoordinator], output: Path, size: int, is_read: bool
+) -> None:
+    one, _ = pair
+    publish(one, order())
+    path = output / ".state" / "session.json"
+    path.write_bytes(path.read_bytes().ljust(size))
+    assert one.running() == (order() if is_read else None)
 
 
 def test_the_part_that_a_collector_has_at_hand_is_not_read_again(pair: tuple[FileCoordinator, FileCoordinator]) -> None:
