@@ -111,7 +111,7 @@ class Target:
         if artifact.size > _LARGEST_PROFILE:
             raise Unavailable(f"{artifact.filename} is too large to be sent; load the file into the panel instead")
         with self._open_artifact(artifact.filename) as file:
-            return file.read(_LARGEST_PROFILE).decode("ascii").strip()
+            return file.read(artifact.size).decode("ascii").strip()
 
     def ended(self) -> Session | None:
         """Return the last session, once its artifacts are there."""

@@ -22,6 +22,10 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _EXTRA
 READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _EXTRA
 CHANGE = os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | _EXTRA
 
+# The operating system's read takes the memory that it is asked for, however small the file is: 1 GiB for a limit of
+# 1 GiB, which a process under ``ulimit -v`` does not have.
+PIECE = 1 << 20
+
 
 def plain(name: str) -> str:
     """Return ``name`` when it can only mean something directly in a directory, else raise ValueError."""
@@ -130,7 +134,7 @@ class Source(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read at most what ``buffer`` holds; 0 at the end."""
         view = memoryview(buffer).cast("B")
-        data = self._system.read(self._descriptor, len(view))
+        data = self._system.read(self._descriptor, min(len(view), PIECE))
         view[: len(data)] = data
         return len(data)
 

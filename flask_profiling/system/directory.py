@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from ..errors import DamagedData, StorageFailed
 from ..processes import pid_alive, process_space, process_started
-from ._held import CHANGE, CREATE, READ, Held, Sink, Source, plain
+from ._held import CHANGE, CREATE, PIECE, READ, Held, Sink, Source, plain
 from .calls import System, has_owners, storage_failure
 
 _TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-([0-9]{1,10})-([0-9]{1,20})-[0-9a-f]{16}")
@@ -107,11 +107,14 @@ class PrivateDirectory:
             file = self.open(name)
             if file is None:
                 return None
+            pieces, left = [], limit + 1
             with file:
-                data = file.read(limit + 1)
-        if len(data) > limit:
+                while left and (piece := file.read(min(left, PIECE))):
+                    pieces.append(piece)
+                    left -= len(piece)
+        if not left:
             raise DamagedData(f"{name} in {self.shown!r} is over the {limit} bytes that it may have; delete it")
-        return data
+        return b"".join(pieces)
 
     def open_shared(self, name: str) -> int:
         """Open a file that processes share (to lock or to map) for reading and writing, made empty where it is missing.

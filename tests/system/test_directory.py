@@ -514,6 +514,11 @@ class TestRead:
         with pytest.raises(DamagedData, match="over the 3 bytes that it may have; delete it"):
             private.read("name", limit=3)
 
+    def test_reading_takes_the_memory_of_the_file_and_not_of_its_limit(self, private: PrivateDirectory) -> None:
+        content = bytes(range(256)) * 12_288  # three pieces
+        private.write_bytes("name", content)
+        assert private.read("name", limit=1 << 62) == content
+
     @pytest.mark.parametrize("shared", [False, True])
     @pytest.mark.parametrize(
         "plant",
