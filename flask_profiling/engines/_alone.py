@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 from ._recorder import IDLE, Budget, Node, Recorder, Recorders
 
 # Bounds of one request, some 12 MB at the most. Its timeline may be as long as what is left of the session's, but for
@@ -23,7 +25,7 @@ class RequestRecorder(Recorder):
 
     def weight(self) -> int:
         """Return about how many bytes it holds."""
-        return 300 * len(self.nodes) + 16 * len(self.times) + 200 * len(self.segments)
+        return 300 * len(self.nodes) + 8 * len(self.log) + 200 * len(self.segments)
 
 
 def add(request: RequestRecorder, recorders: Recorders) -> None:
@@ -55,14 +57,14 @@ def _added_nodes(request: RequestRecorder, base: Recorder, budget: Budget) -> li
         else:
             place.calls += node.calls
         above = place or above
-        above.self_ns += node.self_ns
+        above.self_time += node.self_time
         places.append(above)
     return places
 
 
 def _add_log(request: RequestRecorder, base: Recorder, places: list[Node], budget: Budget) -> None:
     """Append what a request did in its order; where it finds no room, the timeline of the session ends for good."""
-    transitions = len(request.times) - 2 * len(request.segments)
+    transitions = len(request.log) // 2 - 2 * len(request.segments)
     dropped = request.budget.dropped_transitions
     if dropped or transitions > budget.transitions or len(request.segments) > budget.stretches:
         budget.dropped_transitions += max(1, dropped or transitions)
@@ -70,7 +72,8 @@ def _add_log(request: RequestRecorder, base: Recorder, places: list[Node], budge
         return
     budget.transitions -= transitions
     budget.stretches -= len(request.segments)
-    offset = len(base.times)
-    base.times.extend(request.times)
-    base.tops.extend(IDLE if top == IDLE else places[top].index for top in request.tops)
+    offset = len(base.log) // 2
+    log = request.log[:]
+    log[1::2] = array("d", (IDLE if top == IDLE else places[int(top)].index for top in log[1::2]))
+    base.log.extend(log)
     base.segments += (segment.moved(offset) for segment in request.segments)

@@ -6,8 +6,9 @@ import threading
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from struct import pack
 from sys import getsizeof
-from time import perf_counter_ns
+from time import perf_counter
 from types import CodeType
 
 from ..model import CallTree, Function, Track, TreeBuilder
@@ -17,12 +18,17 @@ MOST_NODES = 100_000
 MOST_TRANSITIONS = 2_000_000
 MOST_STRETCHES = 200_000
 IDLE = -1
+# So many numbers of the log, two a transition, wait in a list, which takes less time at each call than an array.
+MOST_FRESH = 2_000
 
 
 class Node:
-    """One path: a code object in the context of its callers."""
+    """One path: a code object in the context of its callers.
 
-    __slots__ = ("calls", "children", "code", "index", "parent", "self_ns")
+    ``own`` is the code too, where hooks that take short cuts may take one: see :meth:`Recorder.push_own`.
+    """
+
+    __slots__ = ("after", "calls", "children", "code", "index", "last", "own", "parent", "self_time")
 
     def __init__(self, code: CodeType | None, parent: Node | None, index: int) -> None:
         self.code = code
@@ -30,8 +36,17 @@ class Node:
         self.index = index
         # By identity: a code object's own hash and equality compare its whole content.
         self.children: dict[int, Node] = {}
+        self.own: CodeType | None = None
+        # the child that was called last, and the sibling that was called after this one, of those with ``own``
+        self.last: Node = NOBODY
+        self.after: Node = NOBODY
         self.calls = 0
-        self.self_ns = 0
+        self.self_time = 0.0
+
+
+NOBODY = Node.__new__(Node)
+NOBODY.own = None
+NOBODY.after = NOBODY
 
 
 class Budget:
@@ -49,11 +64,11 @@ class Budget:
 
 @dataclass
 class Segment:
-    """A stretch of one thread: times in ns, and where its transitions stand in the recorder's log."""
+    """A stretch of one thread: times in seconds, and where its transitions stand in the recorder's log."""
 
     thread: str
-    begin: int
-    end: int
+    begin: float
+    end: float
     first: int
     last: int
 
@@ -65,40 +80,43 @@ class Segment:
 class Recorder:
     """The tree of one route, as far as one thread at a time walks it.
 
-    The hooks call ``push`` where a function starts or goes on, ``pop`` where it ends or pauses.
+    The hooks call ``push`` where a function starts or goes on, ``pop`` where it ends or pauses. Times are floats, for
+    adding whole nanoseconds takes longer, at each call.
     """
 
     __slots__ = (
         "_budget",
         "_clock",
-        "_lost",
         "_segment",
         "_silent",
         "entries",
+        "fresh",
+        "log",
+        "lost",
         "mark",
         "nodes",
         "root",
         "route",
         "segments",
-        "times",
         "top",
-        "tops",
     )
 
-    def __init__(self, route: str, budget: Budget, clock: Callable[[], int] = perf_counter_ns) -> None:
+    def __init__(self, route: str, budget: Budget, clock: Callable[[], float] = perf_counter) -> None:
         self.route = route
         self._budget = budget
         self._clock = clock
         self.root = Node(None, None, 0)
         self.nodes = [self.root]
         self.top = self.root
-        self.mark = 0
+        self.mark = 0.0
         # Calls that found no room for a node and have not returned yet: their time is that of the node on top.
-        self._lost = 0
+        self.lost = 0
         # No room for this stretch's transitions any more.
         self._silent = False
-        self.times = array("q")
-        self.tops = array("q")
+        # For each transition its time and the index of the node on top from then on. In one array, which one call
+        # extends, so that a thread which stops the session cannot come in between.
+        self.log = array("d")
+        self.fresh: list[float] = []
         self.segments: list[Segment] = []
         self._segment: Segment | None = None
         # Frames of library functions on the stack, by identity; kept by hooks that hear of such functions everywhere.
@@ -107,6 +125,7 @@ class Recorder:
     def begin(self) -> None:
         """A request (or a chunk of its body) goes on in the calling thread."""
         self.root.calls += 1
+        self.fresh = []
         self.mark = now = self._clock()
         self._silent = self._budget.transitions <= 0 or self._budget.stretches <= 0
         self._segment = None
@@ -114,37 +133,38 @@ class Recorder:
             self._budget.dropped_transitions += 1
             return
         self._budget.stretches -= 1
-        place = len(self.times)
+        place = len(self.log) // 2
         self._segment = Segment(threading.current_thread().name, now, 0, place, place)
         self.segments.append(self._segment)
-        self._log(now, 0)
+        self.log.extend((now, 0))
 
     def end(self) -> None:
         """The thread leaves; what is still open ends now."""
         now = self._clock()
-        self.top.self_ns += now - self.mark
+        self.top.self_time += now - self.mark
         self.mark = now
         self.top = self.root
-        self._lost = 0
+        self.lost = 0
         self.entries.clear()
+        self.keep()
         segment = self._segment
         if segment is None:
             return
         if not self._silent:
-            self._log(now, IDLE)
-        segment.end, segment.last = now, len(self.times)
+            self.log.extend((now, IDLE))
+        segment.end, segment.last = now, len(self.log) // 2
 
     def discard(self) -> None:
         """The thread cannot be watched after all: undo :meth:`begin`."""
         self.root.calls -= 1
         if self._segment is not None:
             self.segments.pop()
-            del self.times[self._segment.first :], self.tops[self._segment.first :]
+            del self.log[2 * self._segment.first :]
 
     def push(self, code: CodeType) -> None:
         """A function starts, or goes on."""
-        if self._lost:
-            self._lost += 1
+        if self.lost:
+            self.lost += 1
             self._budget.dropped_calls += 1
             return
         top = self.top
@@ -152,55 +172,72 @@ class Recorder:
         if node is None:
             node = self._made(code, top)
             if node is None:
-                self._lost = 1
+                self.lost = 1
                 return
         node.calls += 1
-        now = self._clock()
-        top.self_ns += now - self.mark
-        self.mark = now
-        self.top = node
-        if self._budget.transitions > 0:
-            self._budget.transitions -= 1
-            self.times.append(now)
-            self.tops.append(node.index)
-        else:
-            self._drop(now)
+        self.move(node)
+
+    def push_own(self, code: CodeType) -> None:
+        """A function starts, or goes on, whose calls all come from the same hook.
+
+        That hook may go without :meth:`push` and :meth:`pop` where ``own`` of the node that is expected is the code.
+        """
+        top, last = self.top, self.top.last
+        self.push(code)
+        node = self.top
+        if node is not top:
+            node.own = code
+            if last is not NOBODY:
+                last.after = node
+            top.last = node
 
     def pop(self, code: CodeType) -> None:
         """A function ends, or pauses; one that was not seen to start is none of ours."""
-        if self._lost:
-            self._lost -= 1
+        if self.lost:
+            self.lost -= 1
             return
         top = self.top
         parent = top.parent
-        if top.code is not code or parent is None:
-            return
+        if top.code is code and parent is not None:
+            self.move(parent)
+
+    def move(self, node: Node) -> None:
+        """Another node is on top from now on."""
         now = self._clock()
-        top.self_ns += now - self.mark
+        self.top.self_time += now - self.mark
         self.mark = now
-        self.top = parent
-        if self._budget.transitions > 0:
-            self._budget.transitions -= 1
-            self.times.append(now)
-            self.tops.append(parent.index)
-        else:
-            self._drop(now)
+        self.top = node
+        fresh = self.fresh
+        fresh.append(now)
+        fresh.append(node.index)
+        if len(fresh) > MOST_FRESH:
+            self.keep()
+
+    def keep(self) -> None:
+        """Take the newest transitions over into the log, as far as there is room."""
+        fresh, following = self.fresh, list[float]()
+        number = len(fresh) // 2  # a thread that was stopped between two lines has half a transition
+        room = 0 if self._silent else min(max(self._budget.transitions, 0), number)
+        taken = fresh[: 2 * room]
+        ends_here = number > room and not self._silent
+        if ends_here:
+            # What comes is unknown: without this the last function seen would seem to go on.
+            taken += (fresh[2 * room], IDLE)
+        # by pack, which takes less than half the time that an array takes to convert numbers itself
+        packed = pack(f"{len(taken)}d", *taken)
+        # Where a session is stopped, two threads may be here. From this line on nothing is called but the last, so they
+        # do not take turns, and the transitions are taken once, in one piece.
+        if self.fresh is not fresh:
+            return
+        self.fresh = following
+        self._silent = self._silent or ends_here
+        self._budget.transitions -= room
+        self._budget.dropped_transitions += number - room
+        self.log.frombytes(packed)
 
     def child(self, code: CodeType, parent: Node) -> Node | None:
         """Return the node of a function below another, or None (and one dropped call) where there is no room for it."""
         return parent.children.get(id(code)) or self._made(code, parent)
-
-    def _log(self, now: int, top: int) -> None:
-        # The ends of a stretch do not count against the budget: there are as many as requests.
-        self.times.append(now)
-        self.tops.append(top)
-
-    def _drop(self, now: int) -> None:
-        self._budget.dropped_transitions += 1
-        if not self._silent:
-            # What comes is unknown: without this the last function seen would seem to go on.
-            self._silent = True
-            self._log(now, IDLE)
 
     def _made(self, code: CodeType, parent: Node) -> Node | None:
         if self._budget.nodes <= 0:
@@ -237,7 +274,7 @@ class Recorders:
         """Return the bytes that nodes and logs take now, as far as ``sys.getsizeof`` knows."""
         total = 0
         for recorder in list(self._all):
-            total += getsizeof(recorder.times) + getsizeof(recorder.tops)
+            total += getsizeof(recorder.log)
             total += sum(getsizeof(node) + getsizeof(node.children) for node in list(recorder.nodes))
         return total
 
@@ -251,7 +288,7 @@ def tree_of(
 ) -> CallTree:
     """Return what recorders hold as one tree, of which ``dropped`` transitions are missing."""
     builder = TreeBuilder(scope)
-    origin = min((segment.begin for recorder in recorders for segment in recorder.segments), default=0) // 1000
+    origin = _microseconds(min((segment.begin for recorder in recorders for segment in recorder.segments), default=0.0))
     threads: dict[str, list[tuple[Segment, Recorder, list[int]]]] = {}
     for recorder in recorders:
         nodes = _added(recorder, builder, is_library)
@@ -265,9 +302,8 @@ def _added(recorder: Recorder, builder: TreeBuilder, is_library: Callable[[CodeT
     """Add a recorder's nodes to the builder; returns where each is now."""
     places: list[int] = []
     for node in list(recorder.nodes):
-        seconds = node.self_ns / 1e9
         if node.parent is None or node.code is None:
-            places.append(builder.root(recorder.route, calls=node.calls, self_time=seconds))
+            places.append(builder.root(recorder.route, calls=node.calls, self_time=node.self_time))
             continue
         code = node.code
         places.append(
@@ -275,7 +311,7 @@ def _added(recorder: Recorder, builder: TreeBuilder, is_library: Callable[[CodeT
                 places[node.parent.index],
                 Function(code.co_filename, code.co_firstlineno, code.co_name),
                 calls=node.calls,
-                self_time=seconds,
+                self_time=node.self_time,
                 is_library=is_library(code),
             )
         )
@@ -294,12 +330,15 @@ def _track(
     nodes: list[int] = []
     requests: list[tuple[int, int, int]] = []
     for segment, recorder, places in sorted(segments, key=lambda item: item[0].begin):
-        last = segment.last if segment.end else min(len(recorder.times), len(recorder.tops))
-        times += (time // 1000 - origin for time in recorder.times[segment.first : last])
-        nodes += (
-            IDLE if top == IDLE else places[top] if top < len(places) else places[0]
-            for top in recorder.tops[segment.first : last]
-        )
-        end = segment.end or recorder.mark
-        requests.append((builder.route(recorder.route), segment.begin // 1000 - origin, end // 1000 - origin))
+        last = segment.last if segment.end else len(recorder.log) // 2
+        log = recorder.log[2 * segment.first : 2 * last]
+        times += (_microseconds(time) - origin for time in log[::2])
+        tops = map(int, log[1::2])
+        nodes += (IDLE if top == IDLE else places[top] if top < len(places) else places[0] for top in tops)
+        begin, end = (_microseconds(time) - origin for time in (segment.begin, segment.end or recorder.mark))
+        requests.append((builder.route(recorder.route), begin, end))
     return Track(worker, thread, tuple(times), tuple(nodes), tuple(requests))
+
+
+def _microseconds(seconds: float) -> int:
+    return int(seconds * 1e6)

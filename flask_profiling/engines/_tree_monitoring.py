@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from time import perf_counter
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 from ..errors import EngineBusy
 from ._appcode import is_own_code
 from ._dispatch import TOOL_IDS, free_tool, listen, take_tool
-from ._recorder import Recorder
+from ._recorder import MOST_FRESH, Recorder
 
 if sys.version_info < (3, 12):
     raise ImportError("sys.monitoring is new in Python 3.12")
@@ -28,6 +29,7 @@ _NO_ENTRIES_NOTE = (
 
 
 Callback = Callable[..., object]
+Unusual = Callable[[Recorder | None, CodeType], object]
 
 
 class MonitoringHooks:
@@ -38,7 +40,12 @@ class MonitoringHooks:
     """
 
     def __init__(
-        self, current: threading.local, is_application: Callable[[CodeType], bool], *, everything: bool
+        self,
+        current: threading.local,
+        is_application: Callable[[CodeType], bool],
+        *,
+        everything: bool,
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._local = current
         # Late: where gevent has patched threads, this names the greenlet. A dict is faster than a local for each event.
@@ -46,6 +53,7 @@ class MonitoringHooks:
         self._recorders: dict[int, Recorder] = {}
         self._is_application = is_application
         self._everything = everything
+        self._clock = clock
         self._tool: int | None = None
         self._entry_tool: int | None = None
         # application code that ran, library functions called from there, and all that was called, by identity
@@ -107,6 +115,49 @@ class MonitoringHooks:
 
     # The callbacks are functions with their own names for what they need: each call of application code runs three.
 
+    def _usual(self, first: Unusual, other_end: Unusual) -> tuple[Callback, Callback]:
+        """Return what is called as functions start and end, and hands on what is not expected.
+
+        What is expected is done here as ``push`` and ``pop`` of a recorder do it, for calling them would cost as much.
+        """
+        recorder_of, current, clock, keep_at = self._recorders.get, self._current, self._clock, MOST_FRESH
+
+        def started(code: CodeType, offset: int) -> object:
+            recorder = recorder_of(current())
+            if recorder is None:
+                return first(recorder, code)
+            top = recorder.top
+            node = top.last.after
+            if node.own is not code or recorder.lost:
+                return first(recorder, code)
+            now = clock()
+            top.self_time += now - recorder.mark
+            recorder.mark = now
+            node.calls += 1
+            recorder.top = top.last = node
+            fresh = recorder.fresh
+            fresh.append(now)
+            fresh.append(node.index)
+            if len(fresh) > keep_at:
+                recorder.keep()
+            return None
+
+        def ended(code: CodeType, offset: int, value: object) -> object:
+            recorder = recorder_of(current())
+            if recorder is None or (top := recorder.top).own is not code or recorder.lost:
+                return other_end(recorder, code)
+            now = clock()
+            top.self_time += now - recorder.mark
+            recorder.mark = now
+            parent: Any = top.parent
+            recorder.top = parent
+            fresh = recorder.fresh
+            fresh.append(now)
+            fresh.append(parent.index)
+            return None
+
+        return started, ended
+
     def _for_application_code(  # noqa: C901  # four small functions
         self,
     ) -> tuple[Callback, Callback, Callback, Callback]:
@@ -114,8 +165,7 @@ class MonitoringHooks:
         seen, entry, tool = self._seen, self._entry_tool, self._tool
         assert tool is not None
 
-        def started(code: CodeType, offset: int) -> object:
-            recorder = recorder_of(current())
+        def first(recorder: Recorder | None, code: CodeType) -> object:
             if recorder is None or id(code) not in seen:
                 if not is_application(code):
                     return _DISABLE
@@ -124,15 +174,16 @@ class MonitoringHooks:
                 seen[id(code)] = code
                 if entry is not None:
                     monitoring.set_local_events(tool, code, _EVENTS.CALL)
-            recorder.push(code)
+            recorder.push_own(code)
             return None
 
-        def ended(code: CodeType, offset: int, value: object) -> object:
-            recorder = recorder_of(current())
+        def other_end(recorder: Recorder | None, code: CodeType) -> object:
             if recorder is None or id(code) not in seen:
                 return None if is_application(code) else _DISABLE
             recorder.pop(code)
             return None
+
+        started, ended = self._usual(first, other_end)
 
         # These two must never return DISABLE: it would raise ValueError inside the application.
 
@@ -198,26 +249,23 @@ class MonitoringHooks:
         return started, ended
 
     def _for_all_code(self) -> tuple[Callback, Callback, Callback, Callback]:
-        recorder_of, current = self._recorders.get, self._current
-
-        def started(code: CodeType, offset: int) -> object:
-            recorder = recorder_of(current())
+        def first(recorder: Recorder | None, code: CodeType) -> object:
             if recorder is None:
                 return None
             if is_own_code(code):
                 return _DISABLE
-            recorder.push(code)
+            recorder.push_own(code)
             return None
 
-        def ended(code: CodeType, offset: int, value: object) -> None:
-            recorder = recorder_of(current())
+        def other_end(recorder: Recorder | None, code: CodeType) -> None:
             if recorder is not None:
                 recorder.pop(code)
 
+        started, ended = self._usual(first, other_end)
+
         def thrown(code: CodeType, offset: int, exception: BaseException) -> None:
-            recorder = recorder_of(current())
-            if recorder is not None:
-                recorder.push(code)
+            # not DISABLE: it would raise ValueError inside the application
+            started(code, offset)
 
         return started, ended, thrown, ended
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from flask_profiling.engines.apptree import BRIEF_NOTE, NO_TOOL_NOTE, Applicatio
 from flask_profiling.engines.cprofile import CProfileEngine
 from flask_profiling.model import ApplicationTree, CallGraph, CallTree, Recording
 
+from .chance import Choices
 from .harness import graphs, no_collections
 from .workloads import WORKLOADS, helper
 
@@ -234,42 +234,15 @@ def test_time_goes_to_the_path_that_took_it() -> None:
     assert totals["GET /", "both_ways", "cheap_way", "way", "busy"] == pytest.approx(SPENT[0.02], rel=0.05)
 
 
-# callees in no order that could be expected
-
-CHOSEN: Counter[tuple[str, ...]] = Counter()
-
-
-def one_of_many(*above: str) -> None:
-    CHOSEN[(*above, "one_of_many")] += 1
-
-
-def another(*above: str) -> None:
-    CHOSEN[(*above, "another")] += 1
-    one_of_many(*above, "another")
-
-
-def chooses(chooser: random.Random, depth: int, *above: str) -> None:
-    here = (*above, "chooses")
-    CHOSEN[here] += 1
-    for _ in range(chooser.randrange(8)):
-        way = chooser.randrange(3)
-        if way < 2:
-            (one_of_many, another)[way](*here)
-        elif depth:
-            chooses(chooser, depth - 1, *here)
-
-
 def test_paths_are_true_whatever_is_called_after_what() -> None:
-    CHOSEN.clear()
-    chooser = random.Random(7)
+    choices = Choices("GET /", 7)
     both = Both()
     both.start()
-    for turn in range(40):
-        both.request(f"GET /{turn % 2}", partial(chooses, chooser, 4, f"GET /{turn % 2}"))
+    for _ in range(40):
+        both.request("GET /", partial(choices.choose, 4))
     tree, _ = both.stop()
-    found = paths(tree)
-    assert len(CHOSEN) > 20
-    assert {path: calls for path, calls in found.items() if len(path) > 1} == CHOSEN
+    assert len(choices.counted) > 20
+    assert choices.known_part(paths(tree)) == choices.known_part(choices.counted)
 
 
 # functions that are called very often

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from flask_profiling.engines.calltree import CallTreeEngine
 from flask_profiling.errors import EngineBusy
 from flask_profiling.model import CallTree, Recording
 
+from .chance import Choices
 from .harness import assert_true, known_part, no_collections, request
 from .workloads import WORKLOADS, helper
 
@@ -170,6 +172,36 @@ def test_a_library_that_calls_itself_is_counted_once_from_outside() -> None:
     callers = {caller.name for (caller, callee), _ in graph.edges.items() if callee.file != __file__}
     assert callers <= {"library_generator", "helper", "give_way"}
     assert ("library_generator", "iterencode") in {(a.name, b.name) for a, b in graph.edges}
+
+
+def calls_the_library_between_events() -> None:
+    for _ in range(4):
+        json.dumps({"a": [1, 2]}, indent=2)
+        helper()
+        if sys.version_info >= (3, 12):
+            sys.monitoring.restart_events()
+
+
+def test_library_calls_count_once_where_another_tool_hears_everything_again() -> None:
+    found = paths(collected(calls_the_library_between_events))
+    above = ("GET /", "calls_the_library_between_events")
+    assert {path: calls for path, calls in found.items() if path[-1] != "give_way"} == {
+        ("GET /",): 1,
+        above: 1,
+        (*above, "dumps"): 4,
+        (*above, "helper"): 4,
+    }
+
+
+def test_paths_are_true_whatever_is_called_after_what(engine: CallTreeEngine) -> None:
+    choices = Choices("GET /", 7)
+    engine.start()
+    for _ in range(40):
+        request(engine, "GET /", partial(choices.choose, 4))
+    tree = tree_of(engine.stop())
+    assert len(choices.counted) > 20
+    assert choices.known_part(paths(tree)) == choices.known_part(choices.counted)
+    assert len(tree.tracks[0].times) > 2 * sum(choices.counted.values())
 
 
 # times
