@@ -97,7 +97,7 @@ class ProfilingGroup(click.Group):
             if error.errno == errno.EPIPE:  # click's own: the reader has seen enough
                 raise
             discard_output()
-            say(f"Error: the command broke off ({plain(error)}); make room, or send the output elsewhere", err=True)
+            say(f"Error: the command broke off ({plain(error)}); check the disk and the directory it runs in", err=True)
             raise click.exceptions.Exit(FAILED) from None
         show_failure(ended, as_json=wants_json(ctx))
         raise click.exceptions.Exit(ended.exit_status)

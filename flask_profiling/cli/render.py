@@ -12,7 +12,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TextIO
+from typing import TextIO, TypeGuard
 
 import click
 
@@ -23,6 +23,11 @@ _QUIET_SECONDS = 1.0
 _FRAME_SECONDS = 0.1
 _FRAMES = "|/-\\"
 _ERASE_LINE = "\r\x1b[K"
+
+
+def is_terminal(stream: TextIO | None) -> TypeGuard[TextIO]:
+    """Tell whether people are at the other end; a stream that was closed before Python began is None."""
+    return stream is not None and stream.isatty()
 
 
 def plain(value: object) -> str:
@@ -58,7 +63,7 @@ def show_failure(failure: Failure, *, as_json: bool) -> None:
         say_json(failure.to_json())
         return
     first, *more = failure.message.splitlines() or [""]
-    wrapped = sentence if sys.stderr.isatty() else plain
+    wrapped = sentence if is_terminal(sys.stderr) else plain
     text = wrapped(f"Error: {first}")
     say(text.replace("Error:", click.style("Error:", fg="red", bold=True), 1), err=True)
     for line in more:
@@ -131,8 +136,8 @@ def progress(
 
     Where stderr is no terminal nothing is printed.
     """
-    out = stream or sys.stderr
-    if not out.isatty() or os.environ.get("TERM") == "dumb":
+    out: TextIO | None = stream or sys.stderr
+    if not is_terminal(out) or os.environ.get("TERM") == "dumb":
         yield
         return
     done = threading.Event()
@@ -159,18 +164,18 @@ def progress(
 
 
 @contextlib.contextmanager
-def live_line(out: TextIO) -> Iterator[Callable[[str], None]]:
+def live_line(out: TextIO | None) -> Iterator[Callable[[str], None]]:
     """Give what draws one line over and over on a terminal; it is gone afterwards. Elsewhere nothing is printed."""
-    visible = out.isatty() and os.environ.get("TERM") != "dumb"
+    terminal = out if is_terminal(out) and os.environ.get("TERM") != "dumb" else None
 
     def draw(text: str) -> None:
-        if visible:
-            out.write(_ERASE_LINE + plain(text)[: columns() - 1])
-            out.flush()
+        if terminal is not None:
+            terminal.write(_ERASE_LINE + plain(text)[: columns() - 1])
+            terminal.flush()
 
     try:
         yield draw
     finally:
-        if visible:
-            out.write(_ERASE_LINE)
-            out.flush()
+        if terminal is not None:
+            terminal.write(_ERASE_LINE)
+            terminal.flush()

@@ -51,7 +51,8 @@ def start(ctx: click.Context, /, **run_options: object) -> None:
 def dev(ctx: click.Context, /, **run_options: object) -> None:
     """Serve the app with profiling, the reloader and the debugger on.
 
-    A reload stops a running session and writes its files.
+    A reload stops a running session and writes its files, and so does Ctrl-C; SIGTERM alone ends the
+    reloader at once, and what was not written is lost.
 
     \b
     Example:

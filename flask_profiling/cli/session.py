@@ -11,7 +11,7 @@ from ..config import SETTINGS
 from ..model import human_size
 from .failure import Failure
 from .options import Server, server, server_options, span, span_or_off, wants_json
-from .render import moment, plain, say, say_json, sentence, show_failure, table
+from .render import is_terminal, moment, plain, say, say_json, sentence, show_failure, table
 
 # ending of an artifact -> where people open it
 OPENED_WITH: dict[str, str] = {
@@ -206,7 +206,7 @@ def clean(ctx: click.Context, yes: bool) -> None:
       flask profiling clean --yes
     """
     remote = server(ctx)
-    asks = not yes and not wants_json(ctx) and sys.stdin.isatty()
+    asks = not yes and not wants_json(ctx) and is_terminal(sys.stdin)
     if asks and not _confirmed(remote):
         return
     answer = remote.ask("DELETE", "/cleanup", fields=("success", "cleaned"), doing="Deleting the reports")

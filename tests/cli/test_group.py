@@ -138,9 +138,26 @@ def test_output_that_cannot_be_written_is_a_sentence(shell: Shell, fake: FakeSer
             timeout=60,
         )
     assert done.stderr.splitlines() == [
-        "Error: the command broke off ([Errno 28] No space left on device); make room, or send the output elsewhere"
+        "Error: the command broke off ([Errno 28] No space left on device); check the disk and the directory it runs in"
     ]
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+@pytest.mark.parametrize("command", ["status", "clean"])
+def test_a_stream_that_was_closed_does_no_harm(shell: Shell, fake: FakeServer, closed: int, command: str) -> None:
+    fake.on("GET /status", STATUS)
+    fake.on("DELETE /cleanup", {"success": True, "cleaned": {"reports": 0, "sessions": 0}})
+    words = shell.argv("profiling", command, "--url", fake.url)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}>&-', "sh", *words],
+        env=dict(shell.environ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_reader_that_goes_away_is_no_traceback(shell: Shell, fake: FakeServer) -> None:
