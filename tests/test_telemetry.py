@@ -275,7 +275,8 @@ class TestSpans:
         finally:
             FlaskInstrumentor().uninstrument_app(app)
         servers = [span for span in spans.all() if span.kind is SpanKind.SERVER]
-        assert [span.name for span in servers] == [f"POST {PREFIX}/start", "GET /", f"POST {PREFIX}/stop"]
+        # older instrumentations leave the method out
+        assert [span.name.split()[-1] for span in servers] == [f"{PREFIX}/start", "/", f"{PREFIX}/stop"]
         (start,), (stop,) = spans.named("flask_profiling.start"), spans.named("flask_profiling.stop")
         assert (start.parent.span_id, stop.parent.span_id) == (servers[0].context.span_id, servers[2].context.span_id)
         assert f"{start.context.trace_id:032x}" == TRACE
@@ -390,7 +391,8 @@ class TestTheWayFromATraceToItsProfile:
         finally:
             FlaskInstrumentor().uninstrument_app(app)
         (traced,) = load("last", tmp_path).requests["GET / [index]"].traced
-        assert traced.trace_id == f"{spans.named('GET /')[0].context.trace_id:032x}"
+        (span,) = [span for span in spans.all() if span.name in ("GET /", "/")]  # older instrumentations have no method
+        assert traced.trace_id == f"{span.context.trace_id:032x}"
 
 
 @requires("opentelemetry-sdk")
