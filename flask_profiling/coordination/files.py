@@ -289,9 +289,8 @@ class FileCoordinator:
 
     def _read_order(self, directory: PrivateDirectory, name: str) -> Order | None:
         try:
-            data = directory.read(name, limit=_ORDER_LIMIT)
-            return None if data is None else Order.from_json(loaded(data))
-        except DamagedData:
+            return Order.from_json(loaded(directory.read(name, limit=_ORDER_LIMIT)))
+        except DamagedData:  # or it is not there
             return None
 
     def _withdrawn(self, session_id: str) -> Order | None:

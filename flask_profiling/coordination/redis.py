@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CoordinationFailed, DamagedData, MissingExtra
@@ -126,10 +127,8 @@ class RedisRelay:
         """Return what each host stored, as far as they are done."""
         found: dict[str, tuple[str, ...]] = {}
         for host, names in self._ask(lambda redis: redis.hgetall(f"{self._prefix}:done:{session_id}")).items():
-            try:
+            with suppress(ValueError, DamagedData):
                 found[host.decode("utf-8", "replace")] = _json.texts(json.loads(names))
-            except (ValueError, DamagedData):
-                continue
         return found
 
     def forget(self) -> None:

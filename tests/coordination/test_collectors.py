@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -299,6 +301,76 @@ def test_a_lock_that_cannot_be_asked_about_fails_and_leaves_no_descriptor(worker
         pass
 
 
+def is_open(descriptor: int) -> bool:
+    with suppress(OSError):
+        os.fstat(descriptor)
+        return True
+    return False
+
+
+def test_a_lock_that_a_forked_child_still_has_open_is_free_all_the_same(worker: Make, output: Path) -> None:
+    def impatient(seconds: float) -> None:
+        raise AssertionError("it is not free")
+
+    one = worker(ONE)
+    with one.locked():
+        lock = (output / ".state" / "lock").stat()
+        (held,) = (fd for fd in map(int, open_descriptors()) if is_open(fd) and os.path.samestat(os.fstat(fd), lock))
+        inherited = os.dup(held)  # as a fork does
+    with FileCoordinator(output, sleep=impatient).locked():
+        os.close(inherited)
+
+
+def test_a_worker_that_is_dropped_is_dead_to_the_others(worker: Make, output: Path) -> None:
+    dropped = FileCoordinator(output)
+    dropped.join(TWO)
+    one = worker(ONE)
+    assert {state.worker for state in one.workers()} == {ONE, TWO}
+    del dropped
+    gc.collect()
+    assert {state.worker for state in one.workers()} == {ONE}
+
+
+def test_what_was_never_made_is_dropped_without_a_word() -> None:
+    FileCoordinator.__new__(FileCoordinator)  # a fault in __del__ would be a warning, and warnings are errors
+
+
+def test_a_withdrawal_that_failed_keeps_nobody_from_another(worker: Make) -> None:
+    def replace(source: str, *arguments: Any, **named: Any) -> None:
+        if "session.json" in str(source):
+            raise OSError(errno.EIO, "broken")
+        os.replace(source, *arguments, **named)
+
+    one, two, three = worker(ONE, replace=replace), worker(TWO), worker(WorkerId("test", 4, process_started(1)))
+    publish(two, order())
+    with pytest.raises(StorageFailed):
+        one.withdraw(ended())
+    assert three.collecting() is None
+    assert three.orphans() == ()
+    assert two.withdraw(ended())
+    two.forget()
+    assert [orphan.session.id for orphan in three.orphans()] == ["prof-a-0001"]
+
+
+def test_a_session_ends_though_its_end_can_neither_be_written_nor_looked_at(worker: Make) -> None:
+    def open_(path: str, flags: int, *arguments: Any, **named: Any) -> int:
+        if broken and ".tmp-" in str(path) and flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, "full")
+        return os.open(path, flags, *arguments, **named)
+
+    def stat(path: str, **named: Any) -> os.stat_result:
+        if broken and str(path).endswith("last.json"):
+            raise OSError(errno.EIO, "broken")
+        return os.stat(path, **named)
+
+    broken: list[bool] = []
+    one = worker(ONE, open=open_, stat=stat)
+    publish(one, order())
+    broken.append(True)
+    assert one.withdraw(ended())
+    assert one.running() is None
+
+
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +382,8 @@ def test_a_part_of_another_session_or_a_damaged_one_is_left_out(worker: Make, ou
     (parts,) = (output / ".state" / "parts").iterdir()
     names = sorted(path.name for path in parts.glob("*@test.json"))
     (parts / names[0]).write_bytes((parts / names[0]).read_bytes().replace(b"prof-a-0001", b"prof-b-0001"))
+    assert [part.worker for part in one.parts("prof-a-0001")] == [TWO]
+    (parts / "copy.json").write_bytes((parts / names[1]).read_bytes())
     assert [part.worker for part in one.parts("prof-a-0001")] == [TWO]
     (parts / names[1]).write_bytes(b"{")
     assert one.parts("prof-a-0001") == ()
@@ -334,6 +408,19 @@ def test_a_hint_that_says_nothing_of_this_server_promises_no_successor(worker: M
     assert one.successor_expected("prof-a-0001")
     (output / ".state" / "parts" / "prof-a-0001" / "successor").write_bytes(hint)
     assert not one.successor_expected("prof-a-0001")
+
+
+def test_the_server_of_another_host_or_another_server_of_this_one_promises_no_successor(
+    worker: Make, output: Path
+) -> None:
+    one = worker(ONE)
+    publish(one, order())
+    one.expect_successor("prof-a-0001")
+    path = output / ".state" / "parts" / "prof-a-0001" / "successor"
+    host, server, started = json.loads(path.read_bytes())
+    for hint in ([f"{host}-other", server, started], [host, os.getpid(), process_started(os.getpid())]):
+        path.write_bytes(json.dumps(hint).encode())
+        assert not one.successor_expected("prof-a-0001")
 
 
 # -- the order ---------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from flask_profiling.coordination.files import FileCoordinator
 from flask_profiling.errors import CoordinationFailed, StorageFailed
 from flask_profiling.model import Part, Recording, Session, SessionOptions, WorkerId
 from flask_profiling.processes import process_started
+from tests.faults import open_descriptors
 
 OPTIONS = SessionOptions("cprofile", False, 0, 60.0)
 ONE = WorkerId("test", 1, process_started(1))
@@ -148,6 +149,7 @@ def test_a_lock_that_is_never_released_is_given_up_with_a_sentence(output: Path)
         time[0] += seconds
 
     patient = FileCoordinator(output, sleep=sleep, monotonic=lambda: time[0])
+    before = open_descriptors()
     with (
         FileCoordinator(output).locked(),
         pytest.raises(CoordinationFailed, match="holds the lock for too long"),
@@ -155,6 +157,7 @@ def test_a_lock_that_is_never_released_is_given_up_with_a_sentence(output: Path)
     ):
         pass
     assert 10 < time[0] < 10.1
+    assert open_descriptors() == before
 
 
 def test_a_lock_file_that_was_replaced_is_locked_anew(output: Path) -> None:
