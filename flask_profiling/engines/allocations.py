@@ -36,7 +36,8 @@ _UNCOUNTED = "Where memory was allocated could not be counted: {reason}."
 _TAKEN_OVER = (
     "The app began to trace its own memory while the session ran: what it traced is shown, and its tracing goes on."
 )
-_OWN = "The profiler's own {size:.0f} KB are left out."
+# Without a number: workers hold different amounts, and what all of them say alike is said once.
+_OWN = "What the profiler itself allocated is left out."
 _OWN_IS_NOTED = 10_000
 
 _FORK: Callable[[], int] | None = getattr(os, "fork", None)
@@ -121,7 +122,7 @@ class AllocationsEngine:
         found = self._worked(self._sites)
         assert isinstance(found, dict)
         if found["own"] > _OWN_IS_NOTED:
-            self._notes.append(_OWN.format(size=found["own"] / 1000))
+            self._notes.append(_OWN)
         if self._baseline is None:
             self._notes.append(_FROM_NOTHING)
         return Allocations.from_json(found["data"]), _BY_STACK.format(**_amount(self._frames))

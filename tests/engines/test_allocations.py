@@ -290,6 +290,17 @@ def test_the_profilers_own_memory_is_not_shown(make: Make) -> None:
     assert not [stack for stack in data(engine.stop()).sites if any(frame.file.startswith(package) for frame in stack)]
 
 
+@pytest.mark.parametrize("size", [50_000, 900_000])
+def test_workers_that_left_out_different_amounts_say_so_alike(make: Make, size: int) -> None:
+    ours = compile(f"KEPT.append(bytearray({size}))", str(PROJECT / "flask_profiling" / "code.py"), "exec")
+    engine = make(1)
+    engine.start()
+    exec(ours, {"KEPT": KEPT})
+    recording = engine.stop()
+    assert "What the profiler itself allocated is left out." in recording.notes
+    assert data(recording).total.size < size
+
+
 def test_many_sites_are_bounded_and_their_total_stays_true(make: Make, tmp_path: Path) -> None:
     lines = 2500
     source = "".join(f"KEPT.append(bytes({1000 + line}))\n" for line in range(lines))
