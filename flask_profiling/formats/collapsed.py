@@ -14,6 +14,7 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
     """Write ``route;function (module:line);… µs`` lines as UTF-8; raises Unavailable where no calls were recorded.
 
     Paths without a microsecond of their own have no line. The format has no room for call counts.
+    What is deeper than 1,000 frames stands below one frame that says so, by function.
     """
     found = paths(recording).shallow()
     modules = ModuleNames({function.file for function in found.functions if function.file})

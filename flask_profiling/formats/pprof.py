@@ -27,6 +27,7 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
 
     Sample values are ``wall`` in nanoseconds and, where the recording knows them for each path, ``calls``. The label
     ``route`` tells routes apart, which are also the outermost frames.
+    What is deeper than 1,000 frames stands below one frame that says so, by function.
     """
     found = paths(recording).shallow()
     message = _Message()
