@@ -7,11 +7,11 @@
 #   make soak    run hundreds of sessions on busy workers (ten minutes)
 #   make mutation  turn off one check at a time, and see a test fail (an hour; ARGS="gates", ARGS="--sample 20")
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
-#   make bench   measure what profiling costs and how true it is (minutes; ARGS="--quick" takes one)
+#   make bench   measure what profiling costs and how true it is (minutes; ARGS="--quick" takes one, ARGS="heap --add" an area)
 #   make bench-peers  the same beside other profilers, in the same run
 #   make pictures  take the pictures of the documentation in a real browser (a minute), for the next make docs
 #   make docs    build the documentation into docs/_build/html; a warning is an error
-#   make dist    build the wheel and the sdist into dist/
+#   make dist    build the wheel and the sdist into dist/, and check them as the package index does
 #   make venv    only set up;  make clean: remove all that make made
 # PYTHON=python3.13 selects the interpreter, which then has an environment of its own (.venv-3.13).
 
@@ -136,8 +136,9 @@ docs: $(VENV)/docs
 
 .PHONY: dist
 dist: $(VENV)/made
-	@$(PIP) build
+	@$(PIP) build twine
 	$(RUN) -m build --outdir dist .
+	$(RUN) -m twine check --strict dist/*
 
 .PHONY: clean
 clean:
