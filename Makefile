@@ -5,7 +5,7 @@
 #   make truth   run what proves the engines: counts, paths and shares against programs of known calls
 #   make failures  write the published table of faults anew, from what the tests observe
 #   make soak    run hundreds of sessions on busy workers (ten minutes)
-#   make mutation  turn off one check at a time, and see a test fail (an hour; ARGS="gates", ARGS="--sample 20")
+#   make mutation  turn off one check at a time, and see a test fail (long; ARGS="gates", ARGS="--minutes 20")
 #   make lint    ruff;  make types: mypy --strict;  make coverage: the tests with branch coverage
 #   make bench   measure what profiling costs and how true it is (minutes; ARGS="--quick" takes one, ARGS="heap --add" an area)
 #   make bench-peers  the same beside other profilers, in the same run
@@ -105,7 +105,7 @@ lint: $(VENV)/lint
 
 .PHONY: mutation
 mutation: $(VENV)/test
-	nice $(RUN) tests/mutation.py $(ARGS)
+	nice -n 10 $(RUN) -m tests.mutation $(ARGS)
 
 # the code that only newer Pythons reach is checked as well as the code that only older ones do
 .PHONY: types
@@ -142,4 +142,4 @@ dist: $(VENV)/made
 
 .PHONY: clean
 clean:
-	rm -rf .venv .venv-* .tox build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-* .tox build dist htmlcov .coverage .coverage.* .mutation* .hypothesis .mypy_cache .pytest_cache .ruff_cache *.egg-info

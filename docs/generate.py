@@ -32,6 +32,7 @@ from flask_profiling.views import ENDPOINTS
 PACKAGE = Path(flask_profiling.__file__).parent
 RESULTS = Path(__file__).resolve().parent / "explanation" / "benchmarks.json"
 FAILURES = Path(__file__).resolve().parent / "explanation" / "failures.json"
+MUTATION = Path(__file__).resolve().parent / "explanation" / "mutation.json"
 IMPORTS = Path(__file__).resolve().parent.parent / "tests" / "imports.py"
 
 MOMENTS = {
@@ -318,6 +319,16 @@ def failures() -> str:
     return table(head, [[escaped(row[column]) for column in columns] for row in rows])
 
 
+def mutation() -> str:
+    """Return how many checks were turned off in each room, and how many of them a test noticed."""
+    score = json.loads(MUTATION.read_bytes())
+    columns = ("mutants", "killed", "timeout", "equivalent", "survived", "left")
+    rows = [(f"``{room}``", *(f"{row[column]}" for column in columns)) for room, row in score.items()]
+    rows.append(("together", *(f"{sum(row[column] for row in score.values())}" for column in columns)))
+    head = ("room", "changes", "a test failed", "a test never ended", "cannot be noticed", "survived", "not run")
+    return table(head, rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "configuration": configuration,
     "http": http,
@@ -327,5 +338,6 @@ PARTS: dict[str, Callable[[], str]] = {
     "engines": engines,
     "rooms": rooms,
     "failures": failures,
+    "mutation": mutation,
     "benchmarks": benchmarks,
 }

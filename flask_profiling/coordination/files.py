@@ -135,10 +135,7 @@ class FileCoordinator:
 
         Raises StorageFailed where it cannot be read: that is not the end of the session.
         """
-        status = self._state.status("session.json")
-        if status is None:
-            return None
-        signature = _signature(status)
+        signature = _signature(self._state.status("session.json"))
         if signature != self._seen[0]:
             self._seen = (signature, self._read_order(self._state, "session.json"))
         return self._seen[1]
