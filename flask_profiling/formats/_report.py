@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from ..errors import Unavailable
-from ..model import CallGraphs, CallTree, Function, SessionRecording
+from ..model import CallGraphs, CallTree, Function, SessionRecording, SlowRequests
+from . import slow
 from ._collected import call_tree, notes, plausible
-from ._paths import ROOT, Paths, paths
+from ._paths import ROOT, Paths, of_tree, paths
 from ._sections import sections
 from ._timeline import lane_times, lanes, untold
 
 # More than a screen can show and than a file that is sent around should carry; the largest are kept.
 MOST_NODES = 12_000
+MOST_NODES_OF_REQUESTS = 8_000
 MOST_ESTIMATED = 5_000
 MOST_LANES = 24
 _MOST_LANE_ITEMS = 12_000
@@ -33,9 +35,11 @@ def report(recording: SessionRecording) -> dict[str, object]:
     tree = call_tree(recording)
     known = FunctionTable()
     threads: list[list[object]] = []
+    requests: list[tuple[int, Paths]] = []
     if tree is not None:
         lanes_shown, remarks = _threads(tree)
-        found, places = _largest(found)
+        requests = _requests(recording.slow_requests())
+        found, places = _largest(found, MOST_NODES)
         threads = [_moved(title, times, places) for title, times in lanes_shown]
         said = [*said, *remarks]
         if found.folded:
@@ -52,9 +56,11 @@ def report(recording: SessionRecording) -> dict[str, object]:
         "environment": dict(recording.environment),
         "notes": said,
         "counted": any(found.calls),
-        "nodes": _nodes(found, known),
+        "nodes": _nodes([found, *(each for _, each in requests)], known),
+        "requests": [[number, len(each.parents)] for number, each in requests],
         "costs": _costs(recording, known) if tree is None else None,
         "threads": threads,
+        "slow": slow.section(recording.slow_requests()),
         "sections": sections(recording),
         "files": list(known.files),
         "functions": known.rows,
@@ -115,17 +121,28 @@ def _routes(recording: SessionRecording) -> list[list[object]]:
     ]
 
 
-def _nodes(found: Paths, known: FunctionTable) -> dict[str, object]:
-    """Return columns; a parent is given by its distance, which is short, and 0 where there is none."""
+def _requests(slow_requests: SlowRequests | None) -> list[tuple[int, Paths]]:
+    """Return the slow requests whose own calls are known: the number of each (1 is the slowest), and its paths."""
+    kept = () if slow_requests is None else slow_requests.requests
+    found = [(number, of_tree(request.tree)) for number, request in enumerate(kept, 1) if request.tree is not None]
+    return [(number, _largest(each, MOST_NODES_OF_REQUESTS // len(found))[0]) for number, each in found]
+
+
+def _nodes(several: Sequence[Paths], known: FunctionTable) -> dict[str, object]:
+    """Return columns, of all of them in turn; a parent is given by its distance, which is short, and 0 where there is
+    none."""
     return {
-        "up": [0 if parent == ROOT else node - parent for node, parent in enumerate(found.parents)],
+        "up": [
+            0 if parent == ROOT else node - parent for found in several for node, parent in enumerate(found.parents)
+        ],
         "fn": [
             known.of(function, is_route=parent == ROOT, is_library=is_library)
+            for found in several
             for function, parent, is_library in zip(found.functions, found.parents, found.library, strict=True)
         ],
-        "calls": list(found.calls),
-        "us": [round(seconds * 1e6) for seconds in found.self_times],
-        "why": reasons_column(found.reasons, known),
+        "calls": [calls for found in several for calls in found.calls],
+        "us": [round(seconds * 1e6) for found in several for seconds in found.self_times],
+        "why": reasons_column([reason for found in several for reason in found.reasons], known),
     }
 
 
@@ -195,20 +212,20 @@ def _moved(title: str, times: dict[int, int], places: Sequence[int]) -> list[obj
     return [title, steps, [now[node] for node in nodes]]
 
 
-def _largest(found: Paths) -> tuple[Paths, list[int]]:
-    """Return the paths with the most time, at most MOST_NODES, and where each node's time is now.
+def _largest(found: Paths, most: int) -> tuple[Paths, list[int]]:
+    """Return the paths with the most time, at most ``most``, and where each node's time is now.
 
     A node takes no less than any of its children, so what is kept hangs together; the others add up below their caller.
     """
     number = len(found.parents)
-    if number <= MOST_NODES:
+    if number <= most:
         return found, list(range(number))
     totals = list(found.self_times)
     for node in range(number - 1, -1, -1):
         if found.parents[node] != ROOT:
             totals[found.parents[node]] += totals[node]
     ranked = sorted(range(number), key=lambda node: (found.parents[node] != ROOT, -totals[node], node))
-    kept = set(ranked[: MOST_NODES // 2])
+    kept = set(ranked[: most // 2])
     rows: list[tuple[Function, int, int, float, bool]] = []
     places: list[int] = []
     folded: dict[int, int] = {}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from ..model import SessionRecording
 from ..model.heap import HeapSummary
 from ..model.memory import Allocations, Growth
-from . import slow
 
 _MOST_ROWS = 50
 
@@ -83,7 +82,6 @@ def _growth(data: object) -> Section:
 
 # kind of data -> its section; the order is the order in the report
 SECTIONS: dict[str, Callable[[object], Section]] = {
-    "slowrequests": slow.section,
     "growth": _growth,
     "allocations": _allocations,
     "heapsummary": _heap,

@@ -36,19 +36,20 @@ def one_request(recording: SessionRecording, name: str) -> tuple[int, SessionRec
     return number, _alone(recording, request, request.tree)
 
 
-def section(data: object) -> Mapping[str, object]:
-    """Return the table of a report."""
-    if not isinstance(data, SlowRequests):
-        raise TypeError(f"slow requests were expected, not {type(data).__name__}")
-    alone = " flask profiling report --request 1 shows the first one alone." if data.requests else ""
+def section(kept: SlowRequests | None) -> Mapping[str, object] | None:
+    """Return the table of a report; None where a session was not to keep any."""
+    if kept is None:
+        return None
+    alone = next((number for number, request in enumerate(kept.requests, 1) if request.tree is not None), None)
+    ways = f" Press a route to see that request alone; flask profiling report --request {alone} makes a file of it."
     return {
         "title": "Slow requests",
-        "text": f"{data.summary()}{alone}",
+        "text": f"{kept.summary()}{ways if alone else ''}",
         "columns": [
             ["Request", "n"], ["Route", "t"], ["Wall (ms)", "n"], ["CPU (ms)", "n"], ["Status", "n"],
             ["Mostly in", "t"], ["Began", "t"], ["Trace", "t"], ["Worker, thread", "t"],
         ],
-        "rows": [_row(number, request) for number, request in enumerate(data.requests, 1)],
+        "rows": [_row(number, request) for number, request in enumerate(kept.requests, 1)],
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-from flask_profiling.model import CallTree, Function, SessionRecording
+from flask_profiling.model import CallTree, Function, Recording, SessionRecording, SlowRequest, SlowRequests
 from tests.components import program, requires
 from tests.formats.calls import Call, call, profiled, recording, written
 from tests.formats.test_html import HOSTILE, big, hostile
@@ -122,6 +122,42 @@ def test_a_click_zooms_and_shows_callers_and_callees(seen: Seen) -> None:
     assert "price" in seen.text("#around .around > div:last-child")
     seen.page.get_by_role("button", name="Zoom out").click()
     assert seen.text("#flame-sum") == "300 ms in all"
+
+
+def slow_shop() -> SessionRecording:
+    """The shop where the two slowest requests of three were kept, of one of them its calls too."""
+    trees = [recorded(Thread(812, "Thread-2", (Request("POST /checkout", (CHECKOUT,), own=20_000),))), None]
+    kept = [
+        SlowRequest(route, "4bf92f35" * 4, 1.7e9, wall, 0.05, 200, 812, "Thread-2", tree=tree)
+        for route, wall, tree in zip(("POST /checkout", "GET /"), (0.14, 0.08), trees, strict=True)
+    ]
+    plain = shop()
+    slow = Recording(SlowRequests.kind, SlowRequests(0.05, 3, tuple(kept)))
+    return replace(plain, recordings=(*plain.recordings, slow))
+
+
+def test_a_slow_request_is_shown_alone(browser: Browser, tmp_path: Path) -> None:
+    with report(browser, tmp_path / "report.html", slow_shop()) as seen:
+        assert seen.text("#flame-sum") == "300 ms in all"
+        assert [row[:4] for row in seen.rows("#sections")] == [
+            ["1", "POST /checkout", "140", "50"],
+            ["2", "GET /", "80", "50"],
+        ]
+        assert seen.rows("#routes")[0][:2] == ["GET /", "2"]
+        seen.page.locator("#thread").select_option(label="worker 812 · Thread-1")
+        seen.page.locator("#sections button").focus()  # that of the first; of the second no calls are known
+        seen.page.keyboard.press("Enter")
+        assert seen.text("#flame-sum") == "140 ms in all"
+        assert seen.page.locator("#route option:checked").inner_text() == "request 1: POST /checkout"
+        assert seen.page.locator("#thread").is_disabled()
+        assert seen.page.locator("#thread option:checked").inner_text() == "all threads"
+        assert seen.text("#around .self dl").split("\n")[-4:] == ["calls", "1", "per call", "60.0 ms"]
+        names = [row[0].split("\n")[0] for row in seen.rows("#functions")]
+        assert names == ["price", "checkout", "render", "filter"]
+        seen.page.locator("#route").select_option(label="all routes")
+        assert seen.text("#flame-sum") == "300 ms in all"
+        assert seen.page.locator("#thread").is_enabled()
+        assert seen.rows("#functions")[0][3] == "3"
 
 
 def test_search_says_how_much_of_the_time_it_found(seen: Seen) -> None:

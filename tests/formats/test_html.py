@@ -243,4 +243,4 @@ def test_each_kind_of_memory_has_a_section(kind: str) -> None:
 
 
 def test_no_kind_of_data_is_forgotten() -> None:
-    assert set(DATA_KINDS) == {"apptree", "callgraphs", "calltree"} | set(SECTIONS)
+    assert set(DATA_KINDS) == {"apptree", "callgraphs", "calltree", "slowrequests"} | set(SECTIONS)

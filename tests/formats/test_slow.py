@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from flask_profiling.errors import BadRequest, Unavailable
 from flask_profiling.exports import TYPES, export
-from flask_profiling.formats._sections import sections
+from flask_profiling.formats import _report
 from flask_profiling.formats.slow import one_request
 from flask_profiling.model import CallTree, Recording, SessionRecording, SlowRequest, SlowRequests
 from tests.formats.calls import call, written
@@ -97,13 +98,41 @@ def test_one_request_is_not_written_per_thread() -> None:
 
 
 def test_the_report_has_a_table_of_them() -> None:
-    (section,) = sections(SESSION)
+    section: Any = _report.report(SESSION)["slow"]
     assert section["title"] == "Slow requests"
-    assert str(section["text"]).startswith("1,200 requests took 0.5 s or longer; the 3 slowest are kept. ")
-    first, _, last = section["rows"]  # type: ignore[misc]
+    assert section["text"].startswith("1,200 requests took 0.5 s or longer; the 3 slowest are kept. Press a route ")
+    first, _, last = section["rows"]
     began = "22:13:20.000 UTC"
     assert first == [1, "GET /", 3000.0, 500.0, "200", "render (57%)", began, TRACES[0], "812, Thread-1"]
     assert last == [3, "GET / (still running)", 1000.0, "", "503", "page (50%)", began, TRACES[2], "812, Thread-1"]
+
+
+def test_the_report_has_the_calls_of_each_behind_those_of_the_session() -> None:
+    found: Any = _report.report(session(slow(0), slow(1, tree=None), slow(2, tree=tree(EMPTY))))
+    names = [found["functions"][label][2] for label in found["nodes"]["fn"]]
+    assert found["requests"] == [[1, 3], [3, 2]]
+    assert names == ["GET /", "page", "render", "GET /", "page", "render", "GET /", "page"]
+    assert found["nodes"]["us"][3:] == [1000, 2000, 4000, 1000, 1000]
+    assert found["nodes"]["up"] == [0, 1, 1, 0, 1, 1, 0, 1]
+
+
+def test_a_report_bounds_the_calls_of_all_requests_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_report, "MOST_NODES_OF_REQUESTS", 80)
+    wide = tree(*(call(f"f{number}", 0.001) for number in range(100)))
+    found: Any = _report.report(session(slow(0, tree=wide), slow(1, tree=wide)))
+    sizes = [size for _, size in found["requests"]]
+    assert max(sizes) <= 40
+    assert sum(found["nodes"]["us"][-sizes[1] :]) == 101_000  # what is left out keeps its time
+    assert sum(found["nodes"]["us"][: -sum(sizes)]) == 8_000
+
+
+@pytest.mark.parametrize("kept", [None, SlowRequests(0.5, 0, ())])
+def test_a_report_without_slow_requests_offers_none(kept: SlowRequests | None) -> None:
+    plain = tree_recording(tree(PAGE))
+    several = plain.recordings if kept is None else (*plain.recordings, Recording("slowrequests", kept))
+    found: Any = _report.report(replace(plain, recordings=several))
+    assert found["requests"] == []
+    assert found["slow"] is None or "Press" not in found["slow"]["text"]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,19 @@
     return weights;
   });
 
-  const state = { route: -1, thread: -1, inverted: false, mine: false, sort: "self", down: true, all: false };
+  // The nodes of the slow requests follow those of the session, whose time has theirs in it.
+  const requests = new Map();
+  let first = N - data.requests.reduce((sum, [, size]) => sum + size, 0);
+  const SESSION = { first: 0, end: first };
+  for (const [number, size] of data.requests) requests.set(number, { first, end: first += size });
+
+  const state = { route: -1, request: 0, thread: -1, inverted: false, mine: false, sort: "self", down: true, all: false };
   let weights = all, totals = all, around = -1;
-  const inRoute = (node) => state.route < 0 || routeOf[node] === state.route;
+  const inSession = (node) => node < SESSION.end;
+  const isShown = (node) => {
+    const { first, end } = requests.get(state.request) || SESSION;
+    return node >= first && node < end && (state.route < 0 || routeOf[node] === state.route);
+  };
 
   // ---- the tree that is drawn --------------------------------------------------------------------------------
   const isHidden = (node) => state.mine && F[fn[node]].kind === LIBRARY;
@@ -30,7 +40,7 @@
     const places = new Array(N);
     for (let node = 0; node < N; node++) {
       const above = parent[node] < 0 ? root : places[parent[node]];
-      if (!above || !inRoute(node)) continue;
+      if (!above || !isShown(node)) continue;
       const place = isHidden(node) ? above : flame.below(above, fn[node], made);
       places[node] = place;
       place.self += weights[node];
@@ -45,7 +55,7 @@
     const root = made[0];
     for (let node = 0; node < N; node++) {
       const weight = weights[node];
-      if (!weight || !inRoute(node)) continue;
+      if (!weight || !isShown(node)) continue;
       root.total += weight;
       let place = root;
       for (let at = node; at >= 0; at = parent[at]) {
@@ -57,7 +67,7 @@
       }
     }
   }
-  const titleOf = (item) => item.fn >= 0 ? F[item.fn].name : state.inverted ? "everything, by own time" : state.route >= 0 ? "one route" : "all routes";
+  const titleOf = (item) => item.fn >= 0 ? F[item.fn].name : state.inverted ? "everything, by own time" : state.request ? "one request" : state.route >= 0 ? "one route" : "all routes";
 
   // ---- the flame graph ---------------------------------------------------------------------------------------
   const told = (item) => {
@@ -128,7 +138,7 @@
       return false;
     };
     for (let node = 0; node < N; node++) {
-      if (!inRoute(node) || !totals[node]) continue;
+      if (!isShown(node) || !totals[node]) continue;
       const above = parent[node];
       if (fn[node] === label) {
         mine.calls += calls[node]; mine.self += weights[node];
@@ -171,7 +181,7 @@
     const row = (label) => { let item = rows.get(label); if (!item) rows.set(label, item = { label, calls: 0, self: 0, total: 0 }); return item; };
     if (data.costs && state.route < 0) for (const [label, count, self, total] of data.costs.functions) Object.assign(row(label), { calls: count, self, total });
     else for (let node = 0; node < N; node++) {
-      if (!inRoute(node) || F[fn[node]].kind > LIBRARY || !totals[node]) continue;
+      if (!isShown(node) || F[fn[node]].kind > LIBRARY || !totals[node]) continue;
       const item = row(fn[node]);
       item.calls += calls[node]; item.self += weights[node];
       if (outermost[node]) item.total += totals[node];
@@ -197,19 +207,33 @@
   }
   function hottest(label) {
     const costs = new Map();
-    for (let node = 0; node < N; node++) if (routeOf[node] === label && F[fn[node]].kind <= LIBRARY) costs.set(fn[node], (costs.get(fn[node]) || 0) + all[node]);
+    for (let node = 0; node < SESSION.end; node++) if (routeOf[node] === label && F[fn[node]].kind <= LIBRARY) costs.set(fn[node], (costs.get(fn[node]) || 0) + all[node]);
     return [...costs.entries()].filter(([, us]) => us > 0).sort((a, b) => b[1] - a[1]).slice(0, 3);
+  }
+  // What the selector of routes stands at: a route, all of them (-1), or "#" and the number of a slow request.
+  function choose(value) {
+    state.request = value.startsWith("#") ? Number(value.slice(1)) : 0;
+    state.route = state.request ? -1 : Number(value);
+    $("thread").disabled = data.threads.length < 2 || state.request > 0;
+    if (state.request) $("thread").value = state.thread = -1;
+  }
+  function only(value) {
+    $("route").value = value;
+    choose(value);
+    rebuild(!state.request);
+    $("flame-card").scrollIntoView({ block: "start" });
+    $("route").focus({ preventScroll: true });
   }
   function showRoutes() {
     const titles = ["Route", "Requests", "Errors", "p50", "p95", "Wall", "CPU", "GC"];
     const head = el("tr", {}, ...titles.map((text, place) => el("th", { scope: "col", className: place ? "n" : "", text })), N ? el("th", { scope: "col", text: "Hottest functions (own time)" }) : null);
     const labels = new Map();
-    for (let node = 0; node < N; node++) if (parent[node] < 0) labels.set(data.functions[fn[node]][2], fn[node]);
+    for (let node = 0; node < SESSION.end; node++) if (parent[node] < 0) labels.set(data.functions[fn[node]][2], fn[node]);
     const body = [...data.routes].sort((a, b) => b[5] - a[5]).map(([route, requests, errors, p50, p95, wall, cpu, gc]) => {
       const label = labels.has(route) ? labels.get(route) : -1;
-      const total = label < 0 ? 0 : all.reduce((sum, us, node) => sum + (routeOf[node] === label ? us : 0), 0);
+      const total = label < 0 ? 0 : all.reduce((sum, us, node) => sum + (inSession(node) && routeOf[node] === label ? us : 0), 0);
       const name = label < 0 ? el("span", { className: "name", text: plain(route) })
-        : el("button", { className: "link name", type: "button", text: plain(route), title: "Show this route alone", onclick: () => { $("route").value = label; state.route = label; rebuild(true); $("flame-card").scrollIntoView({ block: "start" }); } });
+        : el("button", { className: "link name", type: "button", text: plain(route), title: "Show this route alone", onclick: () => only(String(label)) });
       const hot = label < 0 ? [] : hottest(label).map(([item, us]) => el("li", {}, nameButton(item), el("small", { text: percent(us, total) })));
       return el("tr", {}, el("td", {}, name), el("td", { className: "n", text: number(requests) }), el("td", { className: errors ? "n bad" : "n", text: number(errors) }),
         ...[p50, p95, wall, cpu, gc].map((seconds) => el("td", { className: "n", text: time(seconds * 1e6) })), N ? el("td", {}, el("ul", { className: "hot" }, ...hot)) : null);
@@ -217,14 +241,17 @@
     $("routes").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
     $("routes-card").hidden = !data.routes.length;
   }
-  function showSection(section) {
+  function showSection(section, alone) {
     const isNumber = (place) => section.columns[place][1] === "n";
-    const cell = (tag, value, place) => el(tag, { className: isNumber(place) ? "n" : "", text: typeof value === "number" ? number(value) : plain(value) });
+    const shown = (value) => typeof value === "number" ? number(value) : plain(value);
+    const cell = (tag, value, place) => el(tag, { className: isNumber(place) ? "n" : "", text: shown(value) });
+    const button = (row) => el("td", {}, el("button", { className: "link name", type: "button", text: shown(row[1]), title: "Show this request alone", onclick: () => only("#" + row[0]) }));
+    const cells = (row) => row.map((value, place) => place === 1 && alone && alone.has(row[0]) ? button(row) : cell("td", value, place));
     $("sections").append(el("section", { className: "card" },
       el("div", { className: "head" }, el("h2", { text: section.title }), el("p", { className: "muted", text: plain(section.text) })),
       el("div", { className: "scroll" }, el("table", {},
         el("thead", {}, el("tr", {}, ...section.columns.map((column, place) => cell("th", column[0], place)))),
-        el("tbody", {}, ...section.rows.map((row) => el("tr", {}, ...row.map((value, place) => cell("td", value, place)))))))));
+        el("tbody", {}, ...section.rows.map((row) => el("tr", {}, ...cells(row))))))));
   }
   function showFacts() {
     const { session } = data;
@@ -233,7 +260,7 @@
     $("facts").textContent = [session.started, workers, "cpu=" + session.cpu, data.missing.length ? plural(data.missing.length, "worker") + " missing" : ""].filter(Boolean).join(" · ");
     const total = (place) => data.routes.reduce((sum, row) => sum + row[place], 0);
     const tiles = [[time(session.duration * 1e6), "session"], [number(total(1)), total(1) === 1 ? "request" : "requests"], [number(total(2)), total(2) === 1 ? "error" : "errors", total(2) ? "bad" : ""],
-      [time(total(5) * 1e6), "in requests (wall)"], [time(total(6) * 1e6), "CPU"], [N ? number(new Set(fn.filter((label) => F[label].kind <= LIBRARY)).size) : "0", "functions"]];
+      [time(total(5) * 1e6), "in requests (wall)"], [time(total(6) * 1e6), "CPU"], [N ? number(new Set(fn.slice(0, SESSION.end).filter((label) => F[label].kind <= LIBRARY)).size) : "0", "functions"]];
     $("tiles").append(...tiles.map(([value, name, kind]) => el("li", { className: kind || "" }, el("b", { text: value }), el("span", { text: name }))));
     $("notes").append(...data.notes.map((note) => el("li", { text: plain(note) })));
     $("environment").append(...Object.entries(data.environment).map(([name, value]) => el("div", {}, el("dt", { text: plain(name) }), el("dd", { text: plain(value) }))));
@@ -243,23 +270,24 @@
   // ---- wiring ------------------------------------------------------------------------------------------------
   showFacts();
   showRoutes();
-  data.sections.concat(data.more || []).forEach(showSection);
+  if (data.slow) showSection(data.slow, requests);
+  data.sections.concat(data.more || []).forEach((section) => showSection(section));
   if (!N) { for (const id of ["flame-card", "around", "graph-card", "functions-card"]) $(id).hidden = true; followScheme(() => {}); return; }
 
   followScheme(() => {
     palette = colours(["ink", "line", "frame-ink", "library", "route", "route-ink", "match", "light", "saturation"]);
     flame.recolour();
   });
-  const routes = [...new Set(routeOf)].map((label) => [label, F[label].name]);
-  options($("route"), "all routes", routes);
+  const routes = [...new Set(routeOf.filter((_, node) => inSession(node)))].map((label) => [label, F[label].name]);
+  options($("route"), "all routes", [...routes, ...[...requests].map(([number, { first }]) => ["#" + number, `request ${number}: ${F[fn[first]].name}`])]);
   options($("thread"), "all threads", data.threads.map(([title], place) => [place, plain(title)]));
   $("thread-label").hidden = data.threads.length < 2;
   $("guess-key").hidden = !why.size;
-  $("route").addEventListener("change", (event) => { state.route = Number(event.target.value); rebuild(false); });
+  $("route").addEventListener("change", (event) => { choose(event.target.value); rebuild(false); });
   $("thread").addEventListener("change", (event) => { state.thread = Number(event.target.value); rebuild(true); });
   chosenBy("view", (value) => { state.inverted = value === "inverted"; rebuild(false); });
   $("mine").addEventListener("change", (event) => { state.mine = event.target.checked; rebuild(false); });
   rebuild(false);
-  const first = functionRows().find((row) => F[row.label].kind === APP) || functionRows()[0];
-  if (first) showAround(first.label); else $("around").hidden = true;
+  const hot = functionRows().find((row) => F[row.label].kind === APP) || functionRows()[0];
+  if (hot) showAround(hot.label); else $("around").hidden = true;
 })();
