@@ -238,8 +238,9 @@ class Live:
         requests = {route: tally.frozen() for route, tally in self._tallies.items()}
         if pauses.share({route: times.wall_time for route, times in requests.items()}) >= _MUCH_COLLECTING:
             within = sum(pauses.by_route.values())
+            often = "once" if pauses.number == 1 else f"{pauses.number} times"
             self._notes.append(
-                f"worker {self.worker.pid}: the garbage collector ran {pauses.number} times and took "
+                f"worker {self.worker.pid}: the garbage collector ran {often} and took "
                 f"{pauses.seconds:.3f} s, {within:.3f} s of it inside requests, as part of whatever triggered it"
             )
         return {route: replace(times, gc_time=pauses.by_route.get(route, 0.0)) for route, times in requests.items()}
