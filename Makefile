@@ -66,6 +66,8 @@ $(VENV)/%: requirements/%.txt $(VENV)/project
 
 $(VENV)/test: requirements/base.txt requirements/demo.txt requirements/docs.txt
 $(VENV)/bench: $(VENV)/demo
+# it is compiled into one interpreter; what pip keeps of it may be another's of the same version
+$(VENV)/uwsgi: PIP += --no-cache-dir
 
 .PHONY: venv
 venv: $(VENV)/test $(VENV)/lint
