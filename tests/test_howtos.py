@@ -41,6 +41,7 @@ def deals():
 
 def run(words: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
     names = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "PROFILING_"))}
+    names["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     names["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-m", *words],
