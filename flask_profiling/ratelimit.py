@@ -76,6 +76,9 @@ class RateLimit:
                 with limiter.limit(self._text, key_func=_current_peer):
                     continue
             except RateLimitExceeded:
+                if limiter is self._own and self._clock_was_put_back(limiter):
+                    limiter.reset()
+                    continue
                 raise self._refusal(limiter) from None
             except Exception as error:
                 self._say_once(f"the rate limit cannot be counted ({type(error).__name__}); requests pass uncounted")
@@ -113,6 +116,15 @@ class RateLimit:
             swallow_errors=True,
             in_memory_fallback_enabled=True,
         )
+
+    def _clock_was_put_back(self, limiter: Limiter) -> bool:
+        """Tell whether the window ends later than one that begins now; nobody is to wait until then."""
+        try:
+            reached = limiter.current_limit
+            # one more for storages of whole seconds
+            return reached is not None and reached.reset_at - self._now() > reached.limit.get_expiry() + 1
+        except Exception:  # the storage failed between counting and asking for the time
+            return False
 
     def _refusal(self, limiter: Limiter) -> TooManyRequests:
         try:

@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -23,9 +23,9 @@ TWICE = replace(load({}, {}), rate_limit="2 per minute")
 OWN_MESSAGE = "more than 2 per minute from one address"
 
 
-def limited(app: Flask, config: Config = TWICE) -> FlaskClient:
+def limited(app: Flask, config: Config = TWICE, *, now: Callable[[], float] = time.time) -> FlaskClient:
     """Add two endpoints that are limited, and answer as our views would."""
-    limit = RateLimit(app, config)
+    limit = RateLimit(app, config, now=now)
 
     def view() -> Response:
         try:
@@ -145,6 +145,15 @@ def test_time_heals() -> None:
     while time.monotonic() < until and client.post("/start").status_code != 200:
         time.sleep(0.05)
     assert time.monotonic() < until
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(0, 429), (30, 200), (86_400, 200)])
+def test_nobody_waits_until_a_clock_that_was_put_back_is_where_it_was(seconds: int, status: int) -> None:
+    put_back = 0
+    client = limited(Flask(__name__), replace(TWICE, rate_limit="2 per hour"), now=lambda: time.time() - put_back)
+    assert statuses(client) == [200, 200, 429]
+    put_back = seconds
+    assert statuses(client, times=1) == [status]
 
 
 def test_no_thread_is_started_before_the_first_call() -> None:
