@@ -14,11 +14,13 @@ from types import CodeType
 
 import pytest
 
+import flask_profiling
 from flask_profiling.engines import EngineOptions, create
 from flask_profiling.engines.allocations import AllocationsEngine
 from flask_profiling.model import Allocations, Amount, Frame, Recording
 
 PROJECT = Path(__file__).parents[2]
+PACKAGE = Path(flask_profiling.__file__).parent  # which may be installed elsewhere
 BLOCK = 10_000
 KEPT: list[bytearray] = []
 HERE = __file__
@@ -286,19 +288,19 @@ def test_the_profilers_own_memory_is_not_shown(make: Make) -> None:
     other = create("objects", EngineOptions("prof-test"))
     other.start()
     other.stop()
-    package = str(PROJECT / "flask_profiling")
+    package = str(PACKAGE)
     assert not [stack for stack in data(engine.stop()).sites if any(frame.file.startswith(package) for frame in stack)]
 
 
 @pytest.mark.parametrize("size", [50_000, 900_000])
 def test_workers_that_left_out_different_amounts_say_so_alike(make: Make, size: int) -> None:
-    ours = compile(f"KEPT.append(bytearray({size}))", str(PROJECT / "flask_profiling" / "code.py"), "exec")
+    ours = compile(f"KEPT.append(bytearray({size}))", str(PACKAGE / "code.py"), "exec")
     engine = make(1)
     engine.start()
     exec(ours, {"KEPT": KEPT})
     recording = engine.stop()
     assert "What the profiler itself allocated is left out." in recording.notes
-    package = str(PROJECT / "flask_profiling")
+    package = str(PACKAGE)
     assert not [stack for stack in data(recording).sites if any(frame.file.startswith(package) for frame in stack)]
 
 
