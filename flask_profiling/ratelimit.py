@@ -76,8 +76,7 @@ class RateLimit:
                 with limiter.limit(self._text, key_func=_current_peer):
                     continue
             except RateLimitExceeded:
-                if limiter is self._own and self._clock_was_put_back(limiter):
-                    limiter.reset()
+                if limiter is self._own and self._forgotten(limiter):
                     continue
                 raise self._refusal(limiter) from None
             except Exception as error:
@@ -117,13 +116,17 @@ class RateLimit:
             in_memory_fallback_enabled=True,
         )
 
-    def _clock_was_put_back(self, limiter: Limiter) -> bool:
-        """Tell whether the window ends later than one that begins now; nobody is to wait until then."""
+    def _forgotten(self, limiter: Limiter) -> bool:
+        """Forget the window that was used up if it ends later than one that begins now, and say whether it does: the
+        clock was put back, and nobody is to wait until then. All other windows stay: a shared storage has the app's."""
         try:
             reached = limiter.current_limit
             # one more for storages of whole seconds
-            return reached is not None and reached.reset_at - self._now() > reached.limit.get_expiry() + 1
-        except Exception:  # the storage failed between counting and asking for the time
+            if reached is None or reached.reset_at - self._now() <= reached.limit.get_expiry() + 1:
+                return False
+            limiter.limiter.storage.clear(reached.key)
+            return True
+        except Exception:  # the storage failed after counting
             return False
 
     def _refusal(self, limiter: Limiter) -> TooManyRequests:

@@ -156,6 +156,16 @@ def test_nobody_waits_until_a_clock_that_was_put_back_is_where_it_was(seconds: i
     assert statuses(client, times=1) == [status]
 
 
+def test_only_the_window_that_was_used_up_is_forgotten_when_the_clock_is_put_back() -> None:
+    put_back = 0
+    client = limited(Flask(__name__), replace(TWICE, rate_limit="2 per hour"), now=lambda: time.time() - put_back)
+    assert statuses(client, "/stop", times=2) == statuses(client, times=2) == [200, 200]
+    put_back = 86_400
+    assert statuses(client, times=1) == [200]
+    put_back = 0
+    assert statuses(client, "/stop", times=1) == [429]
+
+
 def test_no_thread_is_started_before_the_first_call() -> None:
     before = set(threading.enumerate())
     client = limited(Flask(__name__))
