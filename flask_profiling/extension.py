@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
 
 from . import lifecycle, signals, telemetry
-from .config import SETTINGS, Config, SettingRow, describe, flag, load, session_options
+from .config import Config, SettingRow, describe, flag, load, session_options, setting_of
 from .coordination.files import FileCoordinator
 from .engines import Engine, EngineOptions, create
 from .errors import ConfigurationError, ProfilingError
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("flask_profiling")
 
 EXTENSION = "profiling"
+_URL_PREFIX = setting_of("PROFILING_URL_PREFIX")
 CODE_ROUTE = "(code)"
 # field of an endpoint's answer -> attribute of its span, and what of the field it says
 _TOLD: dict[str, tuple[str, Callable[[Any], telemetry.Value]]] = {
@@ -98,11 +99,11 @@ class Profiling:
         ``url_prefix`` wins over ``PROFILING_URL_PREFIX``. Raises ConfigurationError, naming every mistake at once.
         """
         gate = environment_gate(app.config, os.environ)
-        if gate.open and not isinstance(app.extensions.get(EXTENSION), ProfilingState):
-            _refuse_clash(app)
-            _wire(app, url_prefix)
         if not gate.open:
             logger.log(logging.WARNING if _asked_for(app) else logging.DEBUG, "profiling stays closed: %s", gate.reason)
+        elif not isinstance(app.extensions.get(EXTENSION), ProfilingState):
+            _refuse_clash(app)
+            _wire(app, url_prefix)
         self._apps.add(app)
 
     @contextmanager
@@ -185,9 +186,7 @@ class _ProfilingBlueprint(Blueprint):
 
 
 # The prefix counts in a parent blueprint alone, below the parent's own; PROFILING_URL_PREFIX is not known there.
-profiling_blueprint = _ProfilingBlueprint(
-    EXTENSION, __name__, url_prefix=next(each.default for each in SETTINGS if each.field == "url_prefix")
-)
+profiling_blueprint = _ProfilingBlueprint(EXTENSION, __name__, url_prefix=str(_URL_PREFIX.default))
 
 
 def _asked_for(app: Flask) -> bool:
@@ -259,11 +258,10 @@ def _prefix(config: Config, given: str | None) -> str:
     """Return where the endpoints are: what code says wins, which may be the root too."""
     if given is None:
         return config.url_prefix
-    setting = next(each for each in SETTINGS if each.field == "url_prefix")
     try:
-        return "" if given in ("", "/") else str(setting.parse(given))
+        return "" if given in ("", "/") else str(_URL_PREFIX.parse(given))
     except ValueError:
-        mistake = f"profiling cannot start: url_prefix is {setting.shown(given)}; it must be {setting.allowed}"
+        mistake = f"profiling cannot start: url_prefix is {_URL_PREFIX.shown(given)}; it must be {_URL_PREFIX.allowed}"
         raise ConfigurationError(mistake) from None
 
 

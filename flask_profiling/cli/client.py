@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ..config import SETTINGS
+from ..config import setting_of
 from .failure import UNREACHABLE, USAGE, Failure
 
 DEFAULT_URL = "http://127.0.0.1:5000"
-DEFAULT_PREFIX = next(setting.default for setting in SETTINGS if setting.key == "PROFILING_URL_PREFIX")
+DEFAULT_PREFIX = setting_of("PROFILING_URL_PREFIX").default
 CONNECT_SECONDS = 5.0
 ANSWER_LIMIT = 16 * 1024 * 1024
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from ..config import SETTINGS
+from ..config import setting_of
 from ..model import human_size
 from .failure import Failure
 from .options import Server, server, server_options, span, span_or_off, wants_json
@@ -24,7 +24,7 @@ OPENED_WITH: dict[str, str] = {
     ".html": "any browser",
 }
 
-_CPU = next(setting.allowed for setting in SETTINGS if setting.key == "PROFILING_CPU")
+_CPU = setting_of("PROFILING_CPU").allowed
 _STATUS = ("enabled", "active")
 _REPORTS = ("reports",)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..errors import ConfigurationError
 from . import reading
 from .options import session_options
-from .settings import CLI_VARIABLES, PREFIX, SETTINGS, Config, Setting
+from .settings import CLI_VARIABLES, PREFIX, SETTINGS, Config, Setting, setting_of
 
 __all__ = [
     "CLI_VARIABLES",
@@ -21,6 +21,7 @@ __all__ = [
     "flag",
     "load",
     "session_options",
+    "setting_of",
 ]
 
 flag = reading.flag

@@ -161,6 +161,11 @@ CLI_VARIABLES: dict[str, str] = {
 }
 
 
+def setting_of(key: str) -> Setting:
+    """Return the row of one key; raises StopIteration where there is none."""
+    return next(each for each in SETTINGS if each.key == key)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Every setting, parsed; a field is its key in lower case without ``PROFILING_``.

@@ -18,7 +18,6 @@
 
   const state = { route: -1, request: 0, thread: -1, inverted: false, mine: false, sort: "self", down: true, all: false };
   let weights = all, totals = all, around = -1;
-  const inSession = (node) => node < SESSION.end;
   const isShown = (node) => {
     const { first, end } = requests.get(state.request) || SESSION;
     return node >= first && node < end && (state.route < 0 || routeOf[node] === state.route);
@@ -231,7 +230,7 @@
     for (let node = 0; node < SESSION.end; node++) if (parent[node] < 0) labels.set(data.functions[fn[node]][2], fn[node]);
     const body = [...data.routes].sort((a, b) => b[5] - a[5]).map(([route, requests, errors, p50, p95, wall, cpu, gc]) => {
       const label = labels.has(route) ? labels.get(route) : -1;
-      const total = label < 0 ? 0 : all.reduce((sum, us, node) => sum + (inSession(node) && routeOf[node] === label ? us : 0), 0);
+      const total = label < 0 ? 0 : all.slice(0, SESSION.end).reduce((sum, us, node) => sum + (routeOf[node] === label ? us : 0), 0);
       const name = label < 0 ? el("span", { className: "name", text: plain(route) })
         : el("button", { className: "link name", type: "button", text: plain(route), title: "Show this route alone", onclick: () => only(String(label)) });
       const hot = label < 0 ? [] : hottest(label).map(([item, us]) => el("li", {}, nameButton(item), el("small", { text: percent(us, total) })));
@@ -278,7 +277,7 @@
     palette = colours(["ink", "line", "frame-ink", "library", "route", "route-ink", "match", "light", "saturation"]);
     flame.recolour();
   });
-  const routes = [...new Set(routeOf.filter((_, node) => inSession(node)))].map((label) => [label, F[label].name]);
+  const routes = [...new Set(routeOf.slice(0, SESSION.end))].map((label) => [label, F[label].name]);
   options($("route"), "all routes", [...routes, ...[...requests].map(([number, { first }]) => ["#" + number, `request ${number}: ${F[fn[first]].name}`])]);
   options($("thread"), "all threads", data.threads.map(([title], place) => [place, plain(title)]));
   $("thread-label").hidden = data.threads.length < 2;
