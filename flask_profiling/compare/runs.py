@@ -154,16 +154,12 @@ def _counts(graph: CallGraph, module: Mapping[str, str]) -> tuple[Counter[str], 
     names = {function: _name(function, module) for function in graph.functions}
     calls: Counter[str] = Counter()
     edges: Counter[tuple[str, str]] = Counter()
-    unexplained: Counter[str] = Counter()
     for function, cost in graph.functions.items():
         calls[names[function]] += cost.calls
-        unexplained[names[function]] += cost.calls
     for (caller, callee), cost in graph.edges.items():
         edges[names[caller], names[callee]] += cost.calls
-        unexplained[names[callee]] -= cost.calls
-    for name, count in unexplained.items():
-        if count > 0:
-            edges[ROOT, name] += count
+    for function, count in graph.unexplained().items():
+        edges[ROOT, names[function]] += count
     return calls, edges
 
 

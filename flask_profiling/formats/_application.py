@@ -82,10 +82,9 @@ class _Ways:
         self.edges = graph.edges
         self._application = application
         self._callers: dict[Function, list[Function]] = {function: [] for function in graph.functions}
-        self._unexplained = {function: cost.calls for function, cost in graph.functions.items()}
-        for (caller, callee), cost in graph.edges.items():
+        self._unexplained = graph.unexplained()
+        for caller, callee in graph.edges:
             self._callers[callee].append(caller)
-            self._unexplained[callee] -= cost.calls
 
     def chain(self, above: Function | None, function: Function) -> tuple[Function, ...]:
         """Return the library functions on the only way from ``above`` (None: the route) to ``function``, if it is."""
@@ -94,7 +93,7 @@ class _Ways:
             callers = self._callers[function]
             if not callers and above is None:
                 return tuple(reversed(found))
-            if len(callers) != 1 or self._unexplained[function] > 0:
+            if len(callers) != 1 or function in self._unexplained:
                 return ()
             function = callers[0]
             if function == above:

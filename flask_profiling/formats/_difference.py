@@ -4,12 +4,13 @@ here."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import Unavailable
 from ..model import CallGraph, Function, RouteTimes, SessionRecording
 from ._collected import call_graphs, call_tree, counts_calls, notes, plausible
+from ._fold import MORE, inclusive, largest
 from ._labels import is_library_file
 from ._paths import ROOT, Paths, paths
 from ._report import FunctionTable, reasons_column, session_facts
@@ -20,7 +21,6 @@ _MOST_ESTIMATED = 4_000
 _MOST_ROWS = 4_000
 _MOST_CHANGES = 120
 _OF_A_CHANGE = ("kind", "route", "name", "before", "after", "regression", "beginsHere")
-_MORE = Function("", 0, "(more functions)")
 
 # How the base's function is called in the new recording.
 Rename = Callable[[Function], Function]
@@ -65,7 +65,7 @@ def difference(
     told = {name for row in changes for name in (row[2], *(caller[0] for caller in row[-1]))}
     said = [*_of_verdict(verdict, "notes"), *_notes(base, new)]
     if folded:
-        said.append(f"{folded:,} small paths are drawn together as (more functions).")
+        said.append(f"{folded:,} small paths are drawn together as {MORE.name}.")
     costs = None if is_tree else _costs(sides, known)
     return {
         "base": session_facts(base),
@@ -139,7 +139,7 @@ def _merged(sides: Sequence[tuple[SessionRecording, Rename]], *, counted: bool) 
         for node, function in enumerate(found.functions):
             above = found.parents[node]
             parent = ROOT if above == ROOT else where[above]
-            mine = rename(function) if function.file else function if above == ROOT else _MORE
+            mine = rename(function) if function.file else function if above == ROOT else MORE
             place = places.setdefault((parent, mine), len(nodes))
             if place == len(nodes):
                 nodes.append(_Node(mine, parent, found.library[node], found.reasons[node]))
@@ -169,43 +169,24 @@ def _calls(recording: SessionRecording, found: Paths) -> Sequence[int]:
 
 def _edges(graph: CallGraph) -> dict[tuple[Function | None, Function], int]:
     """Return calls by ``(caller, callee)``; what no edge leads to was called by the route itself (None)."""
-    found: dict[tuple[Function | None, Function], int] = {}
-    unexplained = {function: cost.calls for function, cost in graph.functions.items()}
-    for (caller, callee), cost in graph.edges.items():
-        found[caller, callee] = cost.calls
-        unexplained[callee] -= cost.calls
-    return found | {(None, function): calls for function, calls in unexplained.items() if calls > 0}
+    by_edge: dict[tuple[Function | None, Function], int] = {edge: cost.calls for edge, cost in graph.edges.items()}
+    return by_edge | {(None, function): calls for function, calls in graph.unexplained().items()}
 
 
-def _largest(nodes: list[_Node]) -> tuple[list[_Node], int]:
-    """Return the nodes with the most time in either recording, and how many were folded into others.
-
-    A node takes no less than any of its children, so what is kept hangs together.
-    """
-    if len(nodes) <= MOST_NODES:
+def _largest(nodes: Sequence[_Node]) -> tuple[Sequence[_Node], int]:
+    """Return the nodes with the most time in either recording, and how many were folded into others."""
+    parents = [node.parent for node in nodes]
+    sides = [inclusive(parents, [node.times[side] for node in nodes]) for side in (0, 1)]
+    kept = largest(parents, [max(both) for both in zip(*sides, strict=True)], MOST_NODES)
+    if not kept.folded:
         return nodes, 0
-    totals = [list(node.times) for node in nodes]
-    for place in range(len(nodes) - 1, -1, -1):
-        if (parent := nodes[place].parent) != ROOT:
-            totals[parent] = [a + b for a, b in zip(totals[parent], totals[place], strict=True)]
-    ranked = sorted(range(len(nodes)), key=lambda place: (nodes[place].parent != ROOT, -max(totals[place]), place))
-    kept = set(ranked[: MOST_NODES // 2])
-    rows: list[_Node] = []
-    where: list[int] = []
-    folds: dict[int, int] = {}
-    for place, node in enumerate(nodes):
-        above = ROOT if node.parent == ROOT else where[node.parent]
-        if place in kept:
-            where.append(len(rows))
-            rows.append(_Node(node.function, above, node.library, node.reason, node.calls, list(node.times)))
-            continue
-        if node.parent in kept:
-            above = folds.setdefault(node.parent, len(rows))
-            if above == len(rows):
-                rows.append(_Node(_MORE, where[node.parent]))
-        where.append(above)
-        rows[above].times = [a + b for a, b in zip(rows[above].times, node.times, strict=True)]
-    return rows, len(nodes) - len(kept)
+    rows = [
+        _Node(MORE, parent) if node is None else replace(nodes[node], parent=parent, times=[0, 0])
+        for node, parent in zip(kept.rows, kept.parents, strict=True)
+    ]
+    for place, node in zip(kept.places, nodes, strict=True):
+        rows[place].times = [a + b for a, b in zip(rows[place].times, node.times, strict=True)]
+    return rows, kept.folded
 
 
 def _columns(nodes: Sequence[_Node], known: FunctionTable) -> dict[str, object]:

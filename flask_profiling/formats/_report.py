@@ -9,6 +9,7 @@ from ..errors import Unavailable
 from ..model import CallGraphs, CallTree, Function, SessionRecording, SlowRequests
 from . import slow
 from ._collected import call_tree, notes, plausible
+from ._fold import MORE, inclusive, largest
 from ._paths import ROOT, Paths, of_tree, paths
 from ._sections import sections
 from ._timeline import lane_times, lanes, untold
@@ -41,11 +42,12 @@ def report(recording: SessionRecording) -> dict[str, object]:
         requests = _requests(recording.slow_requests())
         found, places = _largest(found, MOST_NODES)
         threads = [_moved(title, times, places) for title, times in lanes_shown]
-        said = [*said, *remarks]
-        if found.folded:
-            said.append(
-                f"{found.folded:,} small paths are drawn together as (more functions); exports have all of them."
-            )
+        said += remarks
+        said += [
+            f"{number:,} small paths{whose} are drawn together as {MORE.name}; exports have all of them."
+            for number, whose in ((found.folded, ""), (sum(each.folded for _, each in requests), " of slow requests"))
+            if number
+        ]
     elif any(found.reasons):
         said.append("Hatched frames are estimated: call graphs know each function and each call, not whole paths.")
     return {
@@ -212,41 +214,22 @@ def _moved(title: str, times: dict[int, int], places: Sequence[int]) -> list[obj
     return [title, steps, [now[node] for node in nodes]]
 
 
-def _largest(found: Paths, most: int) -> tuple[Paths, list[int]]:
-    """Return the paths with the most time, at most ``most``, and where each node's time is now.
-
-    A node takes no less than any of its children, so what is kept hangs together; the others add up below their caller.
-    """
-    number = len(found.parents)
-    if number <= most:
-        return found, list(range(number))
-    totals = list(found.self_times)
-    for node in range(number - 1, -1, -1):
-        if found.parents[node] != ROOT:
-            totals[found.parents[node]] += totals[node]
-    ranked = sorted(range(number), key=lambda node: (found.parents[node] != ROOT, -totals[node], node))
-    kept = set(ranked[: most // 2])
-    rows: list[tuple[Function, int, int, float, bool]] = []
-    places: list[int] = []
-    folded: dict[int, int] = {}
-    times: list[float] = []
-    for node, parent in enumerate(found.parents):
-        is_kept = node in kept
-        if not is_kept and parent not in kept:
-            places.append(places[parent])
-            times[places[parent]] += found.self_times[node]
-            continue
-        if not is_kept and parent in folded:
-            places.append(folded[parent])
-            times[folded[parent]] += found.self_times[node]
-            continue
-        if not is_kept:
-            folded[parent] = len(rows)
-        function = found.functions[node] if is_kept else Function("", 0, "(more functions)")
-        above = ROOT if parent == ROOT else places[parent]
-        places.append(len(rows))
-        rows.append((function, above, found.calls[node] if is_kept else 0, 0.0, is_kept and found.library[node]))
-        times.append(found.self_times[node])
-    functions, parents, calls, _, library = zip(*rows, strict=True)
-    reasons = [""] * len(rows)
-    return Paths(functions, parents, calls, times, reasons, library, folded=number - len(kept)), places
+def _largest(found: Paths, most: int) -> tuple[Paths, Sequence[int]]:
+    """Return the paths with the most time, at most ``most``, and where each node's time is now; the others add up below
+    their caller."""
+    kept = largest(found.parents, inclusive(found.parents, found.self_times), most)
+    if not kept.folded:
+        return found, kept.places
+    times = [0.0] * len(kept.rows)
+    for place, seconds in zip(kept.places, found.self_times, strict=True):
+        times[place] += seconds
+    drawn = Paths(
+        functions=[MORE if node is None else found.functions[node] for node in kept.rows],
+        parents=kept.parents,
+        calls=[0 if node is None else found.calls[node] for node in kept.rows],
+        self_times=times,
+        reasons=[""] * len(kept.rows),
+        library=[node is not None and found.library[node] for node in kept.rows],
+        folded=kept.folded,
+    )
+    return drawn, kept.places

@@ -91,6 +91,14 @@ class CallGraph:
         several = list(graphs)
         return cls(_added([graph.functions for graph in several]), _added([graph.edges for graph in several]))
 
+    def unexplained(self) -> dict[Function, int]:
+        """Return how many calls of each function no edge leads to, which are those of the route itself; functions
+        without such calls are left out."""
+        calls = {function: cost.calls for function, cost in self.functions.items()}
+        for (_, callee), cost in self.edges.items():
+            calls[callee] -= cost.calls
+        return {function: number for function, number in calls.items() if number > 0}
+
     def to_json(self) -> dict[str, object]:
         """Return ``{"functions": [[file, line, name, *cost]], "edges": [[caller, callee, *cost]]}``, edges by index."""
         places = {function: place for place, function in enumerate(self.functions)}

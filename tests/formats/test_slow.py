@@ -124,6 +124,8 @@ def test_a_report_bounds_the_calls_of_all_requests_together(monkeypatch: pytest.
     assert max(sizes) <= 40
     assert sum(found["nodes"]["us"][-sizes[1] :]) == 101_000  # what is left out keeps its time
     assert sum(found["nodes"]["us"][: -sum(sizes)]) == 8_000
+    folded = 2 * (1 + 100 - 40 // 2)  # the route and its functions, but those that are kept
+    assert f"{folded} small paths of slow requests are drawn together as (more functions)" in found["notes"][-1]
 
 
 @pytest.mark.parametrize("kept", [None, SlowRequests(0.5, 0, ())])

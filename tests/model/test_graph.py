@@ -28,6 +28,12 @@ def test_graphs_add_up_by_function_and_edge() -> None:
     assert ONE.functions[SLEEP] == Cost(3, 3, 0.75, 0.75)
 
 
+def test_calls_that_no_edge_leads_to_are_the_routes_own() -> None:
+    graph = CallGraph({PAGE: Cost(2, 2, 0.0, 0.0), SLEEP: Cost(5, 5, 0.0, 0.0)}, {(PAGE, SLEEP): Cost(3, 3, 0.0, 0.0)})
+    assert graph.unexplained() == {PAGE: 2, SLEEP: 2}
+    assert ONE.unexplained() == {PAGE: 1}
+
+
 def test_no_graphs_add_up_to_an_empty_one() -> None:
     assert CallGraph.merge([]) == CallGraph({}, {})
 
