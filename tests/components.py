@@ -1,4 +1,4 @@
-"""What a test needs besides the project itself: real programs and optional packages. No fixtures live here.
+"""What a test needs besides the project itself: real programs, optional packages, rights. No fixtures live here.
 
 ``pytestmark = requires("dot")`` or ``@requires("chromium", "gunicorn")`` skips with a reason where something is
 missing, and fails instead where ``PROFILING_TEST_REQUIRE_ALL=1`` is set, so that continuous integration cannot go
@@ -7,11 +7,14 @@ green by skipping.
 
 from __future__ import annotations
 
+import glob
 import importlib
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -30,9 +33,15 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "py-spy": (("py-spy",), "pip install py-spy"),
     "redis-server": (("redis-server",), "apt-get install redis-server"),
     "schemathesis": (("schemathesis",), "pip install schemathesis"),
+    "setpriv": (("setpriv",), "apt-get install util-linux"),
     "tmux": (("tmux",), "apt-get install tmux"),
     "uwsgi": (("uwsgi",), "pip install -r requirements/uwsgi.txt (it is compiled)"),
     "valgrind": (("valgrind",), "apt-get install valgrind"),
+}
+
+# component -> where the file of a shared library may be (its folder is named after the machine), what installs it
+LIBRARIES: dict[str, tuple[str, str]] = {
+    "libfaketime": ("/usr/lib/*/faketime/libfaketime.so.1", "apt-get install libfaketime"),
 }
 
 # component -> the module that shows that it is there, what installs it
@@ -65,6 +74,11 @@ PACKAGES: dict[str, tuple[str, str]] = {
     "yappi": ("yappi", "pip install yappi"),
 }
 
+# component -> a command that succeeds where this machine lets us do that, what would
+ABILITIES: dict[str, tuple[tuple[str, ...], str]] = {
+    "mount": (("unshare", "--mount", "--map-root-user", "true"), "it takes root, or user namespaces"),
+}
+
 # component -> the package of Node's that is wanted in NODE_MODULES, what installs it
 NODE_PACKAGES: dict[str, tuple[str, str]] = {"memlab": ("@memlab/core", ".ci/memlab")}
 NODE_MODULES = Path(__file__).parents[1] / ".venv-memlab/node_modules"
@@ -77,6 +91,12 @@ def program(component: str) -> str | None:
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
 
 
+def library(component: str) -> Path | None:
+    """Return the file of a shared library of :data:`LIBRARIES`, or None where it is not installed."""
+    pattern, _ = LIBRARIES[component]
+    return next((Path(found) for found in sorted(glob.glob(pattern))), None)
+
+
 def missing(component: str) -> str | None:
     """Return a sentence saying that ``component`` is missing and what installs it, or None where it is there.
 
@@ -84,6 +104,10 @@ def missing(component: str) -> str | None:
     """
     if component in PROGRAMS:
         return None if program(component) else f"{component} is not on PATH; {PROGRAMS[component][1]}"
+    if component in LIBRARIES:
+        return None if library(component) else f"{component} is not installed; {LIBRARIES[component][1]}"
+    if component in ABILITIES:
+        return None if _able(ABILITIES[component][0]) else f"{component} is not allowed here; {ABILITIES[component][1]}"
     if component in NODE_PACKAGES:
         wanted, hint = NODE_PACKAGES[component]
         return None if (NODE_MODULES / wanted).is_dir() else f"{component} is not installed; {hint}"
@@ -96,7 +120,8 @@ def missing(component: str) -> str | None:
 def requires(*components: str) -> pytest.MarkDecorator:
     """Return the mark for tests that need every one of ``components``.
 
-    They are names of :data:`PROGRAMS`, :data:`PACKAGES` and :data:`NODE_PACKAGES`; raises LookupError for any other.
+    They are names of :data:`PROGRAMS`, :data:`LIBRARIES`, :data:`PACKAGES` and :data:`NODE_PACKAGES`; raises
+    LookupError for any other.
     """
     for component in components:
         missing(component)
@@ -129,6 +154,14 @@ def import_or_skip(component: str) -> ModuleType:
 def all_components_required() -> bool:
     """Say whether a missing component is a failure: ``PROFILING_TEST_REQUIRE_ALL=1``."""
     return os.environ.get("PROFILING_TEST_REQUIRE_ALL", "") == "1"
+
+
+@cache
+def _able(command: tuple[str, ...]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+    except OSError:
+        return False
 
 
 def _importable(module: str) -> bool:
