@@ -120,8 +120,8 @@ def missing(component: str) -> str | None:
 def requires(*components: str) -> pytest.MarkDecorator:
     """Return the mark for tests that need every one of ``components``.
 
-    They are names of :data:`PROGRAMS`, :data:`LIBRARIES`, :data:`PACKAGES` and :data:`NODE_PACKAGES`; raises
-    LookupError for any other.
+    They are names of :data:`PROGRAMS`, :data:`LIBRARIES`, :data:`PACKAGES`, :data:`ABILITIES` and
+    :data:`NODE_PACKAGES`; raises LookupError for any other.
     """
     for component in components:
         missing(component)

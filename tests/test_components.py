@@ -45,6 +45,14 @@ def test_a_library_is_found_by_its_file_and_a_missing_one_says_what_installs_it(
     assert components.library("libabsent") == tmp_path / "some-machine" / "libabsent.so.1"
 
 
+def test_what_the_machine_does_not_allow_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, command in (("refused", ("false",)), ("unknown", ("no-such-program-anywhere",)), ("allowed", ("true",))):
+        monkeypatch.setitem(components.ABILITIES, name, (command, "it takes root"))
+    assert components.missing("refused") == "refused is not allowed here; it takes root"
+    assert components.missing("unknown") == "unknown is not allowed here; it takes root"
+    assert components.missing("allowed") is None
+
+
 def test_a_misspelt_component_is_an_error_when_the_mark_is_made() -> None:
     with pytest.raises(LookupError, match="'chromum' is in no table"):
         components.requires("chromum")

@@ -180,13 +180,17 @@ def serve(
     workers: int = 1,
     arguments: tuple[str, ...] = (),
     environment: Mapping[str, str | None] | None = None,
+    prefix: tuple[str, ...] = (),
 ) -> Iterator[Server]:
-    """Run a server of ``kind`` in ``directory`` until the block ends; its workers are ended too, by pid."""
+    """Run a server of ``kind`` in ``directory`` until the block ends; its workers are ended too, by pid.
+
+    ``prefix`` is a program that becomes the server, as ``nice`` does.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     values = {"port": str(port), "app": app, "factory": app.removesuffix("()"), "workers": str(workers)}
-    command = [_program(kind), *(part.format(**values) for part in KINDS[kind]), *arguments]
+    command = [*prefix, _program(kind), *(part.format(**values) for part in KINDS[kind]), *arguments]
     log = directory / f"server-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
