@@ -70,9 +70,9 @@ def _write(page: str, title: str, values: Mapping[str, object], out: BinaryIO) -
 @lru_cache(maxsize=2)
 def _template(name: str) -> tuple[str, ...]:
     """Return a page with its style and scripts, cut where title and data belong."""
-    files = resources.files(__package__) / "report"
-    page, style = ((files / file).read_text("utf-8") for file in (f"{name}.html", "report.css"))
-    script = "".join(["(() => {\n", *((files / file).read_text("utf-8") for file in _SCRIPTS[name]), "})();\n"])
+    folder = resources.files(__package__) / "report"
+    page, body, style = ((folder / file).read_text("utf-8") for file in ("page.html", f"{name}.html", "report.css"))
+    script = "".join(["(() => {\n", *((folder / file).read_text("utf-8") for file in _SCRIPTS[name]), "})();\n"])
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -82,7 +82,8 @@ def _template(name: str) -> tuple[str, ...]:
             "form-action 'none'",
         ]
     )
-    for mark, text in {"{{policy}}": policy, "{{style}}": style, "{{script}}": script}.items():
+    marks = {"{{body}}": body, "{{policy}}": policy, "{{style}}": style, "{{script}}": script}
+    for mark, text in marks.items():
         page = page.replace(mark, text)
     before, _, rest = page.partition("{{title}}")
     between, _, after = rest.partition("{{data}}")
