@@ -43,9 +43,17 @@ class Order:
         return self.deadline - self.session.options.seconds
 
     def ended(self, *, at: float, monotonic: float, by: str) -> Order:
-        """Return the order of the ended session; ``at`` is Unix time, ``monotonic`` the monotonic clock's reading."""
+        """Return the order of the ended session; ``at`` is Unix time, ``monotonic`` the monotonic clock's reading.
+
+        Where the wall clock was put back meanwhile, the end follows from the duration, so that it is not before the
+        start. How long a recovered session went on is not known, but that it was no longer than it might.
+        """
+        session = self.session
         duration = max(0.0, monotonic - self.begun)
-        return replace(self, session=replace(self.session, ended=at, duration=duration, ended_by=by))
+        if by == "recovered":
+            duration = min(duration, session.options.seconds)
+        at = max(at, session.started + duration)
+        return replace(self, session=replace(session, ended=at, duration=duration, ended_by=by))
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,12 +109,12 @@ def test_a_damaged_orphan_does_not_keep_the_others(worker: Make, output: Path) -
     assert worker(ONE).orphans() == (ended("prof-c-0001"),)
 
 
-def test_an_order_without_its_end_is_recovered_with_the_time_of_its_start(worker: Make, output: Path) -> None:
+def test_an_order_without_its_end_is_recovered_with_one_of_its_duration(worker: Make, output: Path) -> None:
     abandoned(worker, "prof-a-0001")
     (output / ".state" / "parts" / "prof-a-0001" / "order.json").unlink()
     (found,) = worker(ONE).orphans()
     assert found.session.ended_by == "recovered"
-    assert found.session.ended == 100.0
+    assert found.session.ended == pytest.approx(110.0)
     assert found.session.duration == pytest.approx(10.0)
 
 
@@ -125,6 +125,20 @@ def test_an_order_that_lies_about_its_session_is_no_orphan(worker: Make, output:
     one = worker(ONE)
     assert one.orphans() == ()
     assert one.collecting() is None
+
+
+def test_a_session_that_cannot_be_read_does_not_hide_that_another_is_collected(worker: Make) -> None:
+    def open_(path: str, flags: int, *arguments: Any, **named: Any) -> int:
+        if path in broken:
+            raise OSError(errno.EIO, "broken")
+        return os.open(path, flags, *arguments, **named)
+
+    broken: set[str] = set()
+    for session_id in ("prof-a-0001", "prof-b-0001"):
+        abandoned(worker, session_id)
+    one = worker(ONE, open=open_)
+    broken.add("prof-a-0001")
+    assert one.collecting() == ended("prof-b-0001")
 
 
 def test_a_recovered_session_is_collected_and_nobody_waits_for_it(worker: Make) -> None:
@@ -180,6 +194,36 @@ def test_what_could_not_be_removed_is_removed_later_and_collected_by_nobody_else
     broken[0] = False
     assert one.orphans() == ()
     assert parts_of(output) == []
+
+
+def test_what_was_removed_is_not_looked_for_again(worker: Make) -> None:
+    looked: list[str] = []
+
+    def open_(path: str, flags: int, *arguments: Any, **named: Any) -> int:
+        looked.append(path)
+        return os.open(path, flags, *arguments, **named)
+
+    one = worker(ONE, open=open_)
+    publish(one, order())
+    one.withdraw(ended())
+    one.finish(ended())
+    assert "prof-a-0001" in looked
+    looked.clear()
+    assert one.orphans() == ()
+    assert "prof-a-0001" not in looked
+
+
+def test_what_a_collector_released_is_free_though_a_forked_child_still_has_it_open(worker: Make, output: Path) -> None:
+    one, two = worker(ONE), worker(TWO)
+    publish(one, order())
+    one.withdraw(ended())
+    inherited = os.dup(opened(output / ".state" / "parts" / "prof-a-0001" / "collecting"))  # as a fork does
+    try:
+        assert two.orphans() == ()
+        one.release(ended())
+        assert two.orphans() == (ended(),)
+    finally:
+        os.close(inherited)
 
 
 def test_a_full_disk_keeps_no_session_from_ending(worker: Make, output: Path) -> None:
@@ -242,16 +286,28 @@ def test_a_start_sweeps_what_nobody_will_collect_and_keeps_what_somebody_will(wo
     for name in ("prof-late-0001", "prof-late-0002"):
         (parts / name).mkdir(mode=0o700)
         (parts / name / "1-2-3@test.json").write_bytes(b"{}")
-    publish(worker(TWO), order("prof-c-0001"))
+    two = worker(TWO)
+    before = open_descriptors()
+    publish(two, order("prof-c-0001"))
     assert parts_of(output) == ["prof-a-0001", "prof-b-0001", "prof-c-0001"]
+    assert open_descriptors() == before
 
 
-def test_what_a_live_worker_collects_is_not_swept(worker: Make, output: Path) -> None:
-    one = worker(ONE)
-    publish(one, order())
-    one.withdraw(ended())
+def test_what_cannot_be_swept_stays_and_keeps_nobody_from_a_start(worker: Make, output: Path) -> None:
+    parts = output / ".state" / "parts"
+    (parts / "prof-late-0001" / "collecting").mkdir(mode=0o700, parents=True)
+    (parts / "prof-late-0002").mkdir(mode=0o700)
+    publish(worker(ONE), order())
+    assert parts_of(output) == ["prof-a-0001", "prof-late-0001"]
+
+
+@pytest.mark.parametrize("starts", [ONE, TWO], ids=["itself", "another"])
+def test_what_a_live_worker_collects_is_not_swept(worker: Make, output: Path, starts: WorkerId) -> None:
+    workers = {ONE: worker(ONE), TWO: worker(TWO)}
+    publish(workers[ONE], order())
+    workers[ONE].withdraw(ended())
     (output / ".state" / "parts" / "prof-a-0001" / "withdrawn.json").unlink()
-    publish(worker(TWO), order("prof-b-0001"))
+    publish(workers[starts], order("prof-b-0001"))
     assert parts_of(output) == ["prof-a-0001", "prof-b-0001"]
 
 
@@ -270,6 +326,17 @@ def test_an_order_that_cannot_be_published_leaves_nothing(worker: Make, output: 
     assert parts_of(output) == []
     assert one.running() is None
     publish(worker(TWO), order("prof-b-0001"))
+
+
+def test_a_start_that_fails_and_cannot_be_cleared_away_says_why_it_failed(worker: Make) -> None:
+    def replace_(source: str, target: str, **named: Any) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    def rmdir(path: str, **named: Any) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(DiskFull):
+        publish(worker(ONE, replace=replace_, rmdir=rmdir), order())
 
 
 def test_the_lock_is_free_after_a_failure_inside(worker: Make) -> None:
@@ -308,15 +375,20 @@ def is_open(descriptor: int) -> bool:
     return False
 
 
+def opened(path: Path) -> int:
+    """Return the descriptor with which this process has a file open."""
+    file = path.stat()
+    (held,) = (fd for fd in map(int, open_descriptors()) if is_open(fd) and os.path.samestat(os.fstat(fd), file))
+    return held
+
+
 def test_a_lock_that_a_forked_child_still_has_open_is_free_all_the_same(worker: Make, output: Path) -> None:
     def impatient(seconds: float) -> None:
         raise AssertionError("it is not free")
 
     one = worker(ONE)
     with one.locked():
-        lock = (output / ".state" / "lock").stat()
-        (held,) = (fd for fd in map(int, open_descriptors()) if is_open(fd) and os.path.samestat(os.fstat(fd), lock))
-        inherited = os.dup(held)  # as a fork does
+        inherited = os.dup(opened(output / ".state" / "lock"))  # as a fork does
     with FileCoordinator(output, sleep=impatient).locked():
         os.close(inherited)
 
@@ -400,7 +472,9 @@ def test_who_took_part_is_read_from_the_names_alone(worker: Make, output: Path) 
     assert set(one.participants("prof-a-0001")) == {ONE, WorkerId("there", 7, 8)}
 
 
-@pytest.mark.parametrize("hint", [b"", b"{", b"[1, 2]", b"null", b'["elsewhere", 1, 0]', b'{"a": 1}'])
+@pytest.mark.parametrize("hint", [b"", b"{", b"[1, 2]", b"null", b'["elsewhere", 1, 0]', b'{"a": 1}', b" " * 65_537],
+    ids=range(7),
+)
 def test_a_hint_that_says_nothing_of_this_server_promises_no_successor(worker: Make, output: Path, hint: bytes) -> None:
     one = worker(ONE)
     publish(one, order())
@@ -431,6 +505,7 @@ def test_a_session_lasts_as_long_as_the_monotonic_clock_says() -> None:
     late = published.ended(at=9e9, monotonic=945.0, by="deadline").session
     assert (late.ended, late.duration, late.ended_by) == (9e9, 5.0, "deadline")
     assert published.ended(at=0.0, monotonic=10.0, by="stop").session.duration == 0.0
+    assert published.ended(at=0.0, monotonic=9e9, by="stop").session.duration == 9e9 - 940.0
     assert Order.from_json(published.to_json()) == published
     assert replace(published, deadline=1.0) != published
 
@@ -507,3 +582,17 @@ def test_a_file_that_is_damaged_anywhere_is_read_or_left_out(
     one.collecting()
     one.orphans()
     one.forget()
+
+
+@pytest.mark.parametrize("at", [104.9, 0.0, -5.0])
+def test_a_session_does_not_end_before_it_began_where_the_clock_was_put_back(at: float) -> None:
+    late = order().ended(at=at, monotonic=945.0, by="stop").session
+    assert (late.started, late.duration, late.ended) == (100.0, 5.0, 105.0)
+    assert order().ended(at=105.1, monotonic=945.0, by="stop").session.ended == 105.1
+
+
+def test_a_recovered_session_lasted_no_longer_than_it_might() -> None:
+    assert order().ended(at=9e9, monotonic=999.0, by="recovered").session.duration == 59.0
+    # its server was killed, and the next one was started a day later
+    found = order().ended(at=9e9, monotonic=940.0 + 86_400, by="recovered").session
+    assert (found.duration, found.ended) == (60.0, 9e9)
