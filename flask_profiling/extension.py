@@ -284,9 +284,10 @@ def _inspector(app: Flask, config: Config, sessions: Sessions, store: Store) -> 
     """Make the endpoint for DevTools; nothing of it is imported where the switch is off."""
     from .inspector import build
 
-    def heap_engine(spool: Path) -> Engine:
+    def heap_engine(spool: Path, is_wanted: Callable[[], bool]) -> Engine:
         options = SessionOptions("off", heap=True, allocations=0, seconds=config.max_duration)
-        return create("heap", _engine_options(app, config, Session("devtools", _worker(), 0.0, options), spool))
+        told = _engine_options(app, config, Session("devtools", _worker(), 0.0, options), spool)
+        return create("heap", replace(told, is_wanted=is_wanted))
 
     return build(
         config,

@@ -17,6 +17,10 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from ..model import CallTree, Recording
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """What an engine is told when it is made.
@@ -25,7 +29,8 @@ class EngineOptions:
     (``<engine>-<pid>.<suffix>``, written under a temporary name and renamed); ``app_paths`` are the directories that
     count as application code (empty: everything outside the standard library and site-packages); ``write_heap``
     writes a walked heap to a binary file (the format is handed in, so that no engine imports one); ``views`` gives the
-    code that each route's view functions run.
+    code that each route's view functions run; ``is_wanted`` is asked while the heap engine waits for its child, and
+    where it says no the snapshot is given up.
     """
 
     session_id: str
@@ -36,6 +41,7 @@ class EngineOptions:
     scope: str = "app"
     write_heap: Callable[[Iterable[object], BinaryIO], None] | None = None
     views: Callable[[], Mapping[str, Iterable[CodeType]]] = dict
+    is_wanted: Callable[[], bool] = _always
 
 
 class Engine(Protocol):

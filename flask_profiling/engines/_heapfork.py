@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from ..errors import EngineBusy
+from ..errors import EngineBusy, Unavailable
 
 # Seconds between two looks at the child: short against a walk, long against the cost of a look.
 POLL = 0.02
@@ -24,14 +24,20 @@ _ALL_SIGNALS = signal.valid_signals()
 _one_at_a_time = threading.Lock()
 
 
+def _always() -> bool:
+    return True
+
+
 @contextmanager
-def turn(seconds: float) -> Iterator[None]:
-    """Wait until no other child of this process looks at its memory; raises EngineBusy.
+def turn(seconds: float, is_wanted: Callable[[], bool] = _always) -> Iterator[None]:
+    """Wait until no other child of this process looks at its memory; raises EngineBusy, and Unavailable where nobody
+    wants to know any more.
 
     By looking again, since a lock would hold up all greenlets of the thread.
     """
     deadline = time.monotonic() + seconds
     while not _one_at_a_time.acquire(blocking=False):
+        _insist(is_wanted)
         if time.monotonic() > deadline:
             raise EngineBusy("another look at this process's memory does not end; try again later")
         time.sleep(POLL)
@@ -72,11 +78,12 @@ def _told_pid(reading: int) -> int:
     return int(os.read(reading, 32))
 
 
-def wait(pid: int, seconds: float) -> int | None:
+def wait(pid: int, seconds: float, *, is_wanted: Callable[[], bool] = _always) -> int | None:
     """Wait for the child, at most so long, without holding up other threads (or greenlets); then kill it.
 
     Returns the exit code (negative: the signal that ended it), or None if someone else reaped it (a host that ignores
-    SIGCHLD or waits for any child). However this call ends, the child is gone.
+    SIGCHLD or waits for any child). Raises Unavailable as soon as nobody wants what the child makes. However this call
+    ends, the child is gone.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -86,10 +93,16 @@ def wait(pid: int, seconds: float) -> int | None:
                 return code
             if time.monotonic() >= deadline:
                 return kill(pid)
+            _insist(is_wanted)
             time.sleep(POLL)
     except BaseException:
         kill(pid)
         raise
+
+
+def _insist(is_wanted: Callable[[], bool]) -> None:
+    if not is_wanted():
+        raise Unavailable("the look at this process's memory was given up, since nobody waits for it; ask again")
 
 
 def kill(pid: int) -> int | None:

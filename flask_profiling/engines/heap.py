@@ -57,9 +57,13 @@ class HeapEngine:
             raise Unavailable("a heap snapshot needs a directory to be written to; use a session of the extension")
 
     def stop(self) -> Recording:
-        """Take the snapshot; where that fails, count the objects by class instead and say why."""
+        """Take the snapshot; where that fails, count the objects by class instead and say why.
+
+        Raises Unavailable where nobody wants it any more.
+        """
         caller = sys._getframe(1)
-        with _heapfork.turn(self._deadline):
+        is_wanted = self._options.is_wanted
+        with _heapfork.turn(self._deadline, is_wanted):
             if self._fork is None:
                 return _counted("This platform cannot fork, so no heap snapshot was written")
             shortage = self._shortage()
@@ -87,7 +91,7 @@ class HeapEngine:
                 str(files.temporary),
             )
             pid = _heapfork.spawn(lambda mask: _heapchild.run(task, mask), fork)
-            code = _heapfork.wait(pid, self._deadline)
+            code = _heapfork.wait(pid, self._deadline, is_wanted=self._options.is_wanted)
             report = files.told()
             if code not in (_heapchild.DONE, None) or "summary" not in report:
                 return _counted(_failure(code, report))

@@ -33,12 +33,13 @@ def build(
     root: Path,
     sessions: Sessions,
     open_artifact: Callable[[str], BinaryIO],
-    heap_engine: Callable[[Path], Engine],
+    heap_engine: Callable[[Path, Callable[[], bool]], Engine],
 ) -> Inspector:
     """Make the endpoint of an app; nothing listens before its ``start``.
 
     ``name`` and ``root`` are the app's; ``open_artifact`` opens a stored file by its name, and ``heap_engine`` makes an
-    engine that writes to a directory. Raises ConfigurationError where the package that it needs is not installed.
+    engine that writes to a directory as long as somebody wants it. Raises ConfigurationError where the package that it
+    needs is not installed.
     """
     if find_spec("websockets") is None:
         raise ConfigurationError(f"profiling cannot start; {missing_extra().message}; or unset PROFILING_INSPECTOR")
@@ -64,5 +65,6 @@ def build(
         title=name,
         url=root.resolve().as_uri(),
         registry=Registry(state.child("inspectors")),
-        converse=lambda: Conversation(target, Sources(sources)),
+        converse=lambda is_heard: Conversation(target, Sources(sources), is_heard=is_heard),
+        sweep=target.sweep,
     )

@@ -37,12 +37,21 @@ class Conversation:
     """What one client and one process say to each other.
 
     ``recordings`` are the sessions of this client by kind; None stands for one that could not be started. The client
-    sees nothing of it and gets an empty profile, after the reason in the Console.
+    sees nothing of it and gets an empty profile, after the reason in the Console. ``is_heard`` tells whether the client
+    is still there; a snapshot that nobody waits for is given up.
     """
 
-    def __init__(self, target: Target, sources: Sources, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        target: Target,
+        sources: Sources,
+        *,
+        is_heard: Callable[[], bool] = lambda: True,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._target = target
         self._sources = sources
+        self._is_heard = is_heard
         self._now = now
         self._enabled: set[str] = set()
         self._recordings: dict[str, str | None] = {}
@@ -265,7 +274,7 @@ class Conversation:
         reported = messages.switch(params, "reportProgress")
         is_taken = False
         try:
-            with self._target.snapshot() as file:
+            with self._target.snapshot(self._is_heard) as file:
                 is_taken = True
                 yield from _sent(file, reported)
         except Exception as error:

@@ -9,10 +9,12 @@ import os
 import socket
 import struct
 import threading
+import time
 import uuid
 import weakref
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import MissingExtra, ProfilingError
@@ -27,11 +29,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("flask_profiling")
 
+# Attached clients; and those that have not said yet what they want, of which the oldest give way to new ones.
 MOST_CLIENTS = 16
+MOST_WAITING = 16
 MOST_FRAME_BYTES = 1 << 20
 SEND_PATIENCE = 30
 _PORTS_TRIED = 50
 _END_PATIENCE = 1.0
+# The first byte of Linux's ``struct tcp_info``: the connection stands in both directions.
+_ESTABLISHED = 1
 # How often a waiting thread looks whether the app is still there, and the wanted port free.
 _LOOK_SECONDS = 1.0
 
@@ -41,17 +47,26 @@ class Inspector:
 
     ``port`` is the wanted one (0: any free one); where it is taken, the next free one is used, and the wanted one too
     as soon as whoever had it is gone: chrome://inspect looks there and nowhere else. ``converse`` begins a conversation
-    with a client. Nothing here raises into the host.
+    with a client, and is given what tells whether that is still there; ``sweep`` removes what earlier ones left.
+    Nothing here raises into the host.
     """
 
     def __init__(
-        self, *, port: int, title: str, url: str, registry: Registry, converse: Callable[[], Conversation]
+        self,
+        *,
+        port: int,
+        title: str,
+        url: str,
+        registry: Registry,
+        converse: Callable[[Callable[[], bool]], Conversation],
+        sweep: Callable[[], object] = lambda: None,
     ) -> None:
         self._port = port
         self._title = title
         self._url = url
         self._registry = registry
         self._converse = converse
+        self._sweep = sweep
         self._begin_life()
 
     def _begin_life(self) -> None:
@@ -60,6 +75,8 @@ class Inspector:
         self._listeners: list[socket.socket] = []
         self._handle: Callable[[socket.socket, object], None] | None = None
         self._sockets: set[socket.socket] = set()
+        self._waiting: dict[socket.socket, None] = {}
+        self._attached: set[socket.socket] = set()
         self._closing = threading.Event()
         self._started = False
 
@@ -78,6 +95,7 @@ class Inspector:
                 return
             self._started = True
             try:
+                self._sweep()
                 self._listen()
             except (ProfilingError, OSError, RuntimeError) as error:
                 logger.warning("profiling: DevTools cannot attach: %s", error)
@@ -112,8 +130,11 @@ class Inspector:
                 socket.create_connection(listener.getsockname(), _END_PATIENCE).close()
             listener.close()
         for client in list(self._sockets):
-            with suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
+            _hang_up(client)
+        # Their threads put away what they made (they are daemons, and end with the process): a moment for that.
+        deadline = time.monotonic() + _END_PATIENCE
+        while self._sockets and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def forget(self) -> None:
         """In a forked child of the host: leave the parent its port and its clients, and be ready to listen anew."""
@@ -192,10 +213,15 @@ class Inspector:
         if self._closing.is_set() or handle is None:
             client.close()
             return False
-        if len(self._sockets) >= MOST_CLIENTS:
+        waiting = list(self._waiting)
+        for oldest in waiting[: max(0, len(waiting) - MOST_WAITING + 1)]:
+            self._waiting.pop(oldest, None)
+            _hang_up(oldest)
+        if len(self._sockets) >= MOST_CLIENTS + 2 * MOST_WAITING:  # those that were hung up on are slow to go
             client.close()
             return True
         self._sockets.add(client)
+        self._waiting[client] = None
         _bound_sending(client)
         thread = threading.Thread(
             target=self._attend, args=(handle, client, address), name="flask-profiling-devtools", daemon=True
@@ -203,7 +229,7 @@ class Inspector:
         try:
             thread.start()
         except RuntimeError:  # no more threads
-            self._sockets.discard(client)
+            self._let_go(client)
             client.close()
         return True
 
@@ -213,7 +239,12 @@ class Inspector:
         except Exception:
             logger.exception("profiling: a connection of DevTools failed; the host is not affected")
         finally:
-            self._sockets.discard(client)
+            self._let_go(client)
+
+    def _let_go(self, client: socket.socket) -> None:
+        self._waiting.pop(client, None)
+        self._attached.discard(client)
+        self._sockets.discard(client)
 
     # -- one connection ------------------------------------------------------------------------------------------------
 
@@ -230,7 +261,7 @@ class Inspector:
         if entry is None:
             return connection.respond(503, "The process is ending.\n")
         if path == f"/{entry.id}":
-            return None
+            return self._admit(connection)
         if path in ("/json", "/json/", "/json/list"):
             return _json(connection, discovery.listing([entry, *self._registry.others()]))
         if path == "/json/version":
@@ -239,10 +270,18 @@ class Inspector:
             return _json(connection, discovery.protocol(COMMANDS, EVENTS))
         return connection.respond(404, "There is /json/list, /json/version and /json/protocol.\n")
 
+    def _admit(self, connection: ServerConnection) -> Response | None:
+        """Count a client among the attached ones, if there is room."""
+        if len(self._attached) >= MOST_CLIENTS:
+            return connection.respond(503, "Too many clients are attached; close one.\n")
+        self._attached.add(connection.socket)
+        self._waiting.pop(connection.socket, None)
+        return None
+
     def _serve(self, connection: ServerConnection) -> None:
         from websockets.exceptions import ConnectionClosed
 
-        conversation = self._converse()
+        conversation = self._converse(partial(_is_there, connection))
         try:
             for frame in connection:
                 with closing(conversation.receive(frame)) as answers:
@@ -322,6 +361,28 @@ def _bound_sending(client: socket.socket) -> None:
     """Let a client that does not read be given up after a while, so that no thread waits for it for ever."""
     if os.name == "posix":
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_PATIENCE, 0))
+
+
+def _hang_up(client: socket.socket) -> None:
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_RDWR)
+
+
+def _is_there(connection: ServerConnection) -> bool:
+    """Tell whether the client of an open connection still listens.
+
+    The kernel is asked too, where it tells (Linux): the library reads no further while many messages wait.
+    """
+    from websockets.protocol import State
+
+    if connection.protocol.state is not State.OPEN:
+        return False
+    try:
+        return connection.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
+    except AttributeError:
+        return True
+    except OSError:
+        return False
 
 
 def _silent() -> logging.Logger:

@@ -15,12 +15,14 @@ from typing import BinaryIO, Protocol
 from ..engines import Engine
 from ..errors import EngineBusy, NotRunning, ProfilingError, Unavailable
 from ..model import Artifact, Session, SessionOptions
-from ..processes import pid_alive, process_started
+from ..processes import pid_alive, process_space, process_started
 from ..sessions import Started, Status, Stopped
 from ..system import PrivateDirectory
 
 _LARGEST_PROFILE = 256 << 20
 _COLLECTING_PATIENCE = 60.0
+# The files of a snapshot are made and opened within minutes; whoever made older ones (in another container) is gone.
+_STALE_AFTER = 3600.0
 
 
 class Sessions(Protocol):
@@ -51,8 +53,8 @@ class Target:
     """One process as DevTools sees it.
 
     ``wanted`` says by kind (``"cpu"``, ``"allocations"``) what is recorded; ``open_artifact`` opens a stored file by
-    name; ``heap_engine`` makes an engine that writes a snapshot to a directory, and ``spool`` is where that directory
-    is made.
+    name; ``heap_engine`` makes an engine that writes a snapshot to a directory as long as somebody wants it, and
+    ``spool`` is where that directory is made.
     """
 
     def __init__(
@@ -62,9 +64,10 @@ class Target:
         sessions: Sessions,
         wanted: dict[str, Wanted],
         open_artifact: Callable[[str], BinaryIO],
-        heap_engine: Callable[[Path], Engine],
+        heap_engine: Callable[[Path, Callable[[], bool]], Engine],
         spool: PrivateDirectory,
         sleep: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.title = title
         self._sessions = sessions
@@ -73,6 +76,7 @@ class Target:
         self._heap_engine = heap_engine
         self._spool = spool
         self._sleep = sleep
+        self._now = now
 
     def start(self, kind: str) -> str:
         """Start a session of its own for a panel and return its id; raises what a start raises."""
@@ -119,14 +123,18 @@ class Target:
         return None if status.collecting else status.last
 
     @contextmanager
-    def snapshot(self) -> Iterator[BinaryIO]:
-        """Take a heap snapshot of this process and open it; the file is gone after the block. Raises ProfilingError."""
-        directory = self._spool.child(f"{os.getpid()}-{process_started(os.getpid())}-{secrets.token_hex(4)}")
-        with suppress(ProfilingError):
-            self._sweep()
+    def snapshot(self, is_wanted: Callable[[], bool]) -> Iterator[BinaryIO]:
+        """Take a heap snapshot of this process and open it; the file is gone after the block.
+
+        Raises ProfilingError, and that soon where ``is_wanted`` turns false meanwhile.
+        """
+        pid = os.getpid()
+        name = f"{pid}-{process_started(pid)}-{secrets.token_hex(4)}@{process_space()}"
+        directory = self._spool.child(name)
+        self.sweep()
         directory.prepare()
         try:
-            engine = self._heap_engine(directory.path)
+            engine = self._heap_engine(directory.path, is_wanted)
             engine.start()
             recording = engine.stop()
             if not recording.attachments:
@@ -140,13 +148,26 @@ class Target:
             with suppress(ProfilingError):
                 directory.remove()
 
-    def _sweep(self) -> None:
-        """Remove what snapshots of dead processes left."""
-        for name in self._spool.names():
-            pid, _, rest = name.partition("-")
-            started = rest.partition("-")[0]
-            if pid.isdecimal() and started.isdecimal() and not pid_alive(int(pid), int(started)):
-                self._spool.child(name).remove()
+    def sweep(self) -> None:
+        """Remove what snapshots of dead processes left; never raises."""
+        names: list[str] = []
+        with suppress(ProfilingError):
+            names = self._spool.names()
+        for name in names:
+            with suppress(ProfilingError, ValueError):
+                if self._is_left(name):
+                    self._spool.child(name).remove()
+
+    def _is_left(self, name: str) -> bool:
+        """Tell whether nobody is there any more who will remove a directory of the spool."""
+        pid, _, rest = name.partition("-")
+        started = rest.partition("-")[0]
+        if not (pid.isdecimal() and started.isdecimal()):
+            return False
+        if name.endswith(f"@{process_space()}"):
+            return not pid_alive(int(pid), int(started))
+        status = self._spool.status(name)
+        return status is not None and self._now() - status.st_mtime > _STALE_AFTER
 
     def collect_garbage(self) -> None:
         """Run Python's garbage collector."""

@@ -215,6 +215,38 @@ say(os.listdir(SPOOL))
     assert answers == ["left", "no child", []]
 
 
+def test_a_snapshot_that_nobody_wants_any_more_is_given_up(tmp_path: Path) -> None:
+    answers = run(
+        AFTER
+        + """
+import threading
+from flask_profiling.engines import _heapfork
+from flask_profiling.errors import Unavailable
+
+def given_up(is_wanted):
+    options = EngineOptions("prof-test", spool=SPOOL, write_heap=write_heap, is_wanted=is_wanted)
+    try:
+        HeapEngine(options).stop()
+    except Unavailable as error:
+        try:
+            os.waitpid(-1, os.WNOHANG)
+            say("a child is left")
+        except ChildProcessError:
+            say([error.message, os.listdir(SPOOL)])
+
+given_up(iter([True, True, False]).__next__)  # while the child walks
+with _heapfork.turn(10):  # while another has its turn
+    given_up(lambda: False)
+after(snapshot("a"))
+""",
+        tmp_path / "spool",
+    )
+    sentence = "the look at this process's memory was given up, since nobody waits for it; ask again"
+    assert answers[:2] == [[sentence, []]] * 2
+    (_, _, children), (exact, _, _) = answers[2:]  # type: ignore[misc]
+    assert (children, exact) == ("no child", True), "the next one is not taken"
+
+
 def test_the_child_of_a_worker_that_was_killed_ends_and_removes_its_file(tmp_path: Path) -> None:
     answers = run(
         """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -21,7 +22,8 @@ PROFILE = (
 class FakeTarget:
     """What :class:`flask_profiling.inspector.target.Target` answers; ``fault``, once set, is raised by every call.
 
-    One session runs at a time; ``content`` is the snapshot; ``profiles`` are the artifacts by session.
+    One session runs at a time; ``content`` is the snapshot, which ``takes_for_ever`` until nobody wants it;
+    ``profiles`` are the artifacts by session.
     """
 
     title = "shop"
@@ -32,6 +34,7 @@ class FakeTarget:
         self.started = 0
         self.collected = 0
         self.open_snapshots = 0
+        self.takes_for_ever = False
         self.profiles: dict[str, str] = {}
         self.last: str | None = None
         self.fault: Exception | None = None
@@ -63,10 +66,12 @@ class FakeTarget:
         return Session(self.last, WorkerId("alpha", 1, 1), 0.0, SessionOptions("calltree", False, 0, 1.0))
 
     @contextmanager
-    def snapshot(self) -> Iterator[BinaryIO]:
+    def snapshot(self, is_wanted: Callable[[], bool]) -> Iterator[BinaryIO]:
         self._fail()
         self.open_snapshots += 1
         try:
+            while self.takes_for_ever and is_wanted():
+                time.sleep(0.02)
             yield io.BytesIO(self.content)
         finally:
             self.open_snapshots -= 1

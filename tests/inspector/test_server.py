@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def make(tmp_path: Path, target: FakeTarget) -> Iterator[Make]:
             title="shop",
             url="file:///srv/shop",
             registry=Registry(PrivateDirectory(tmp_path / "out", ".state", "inspectors")),
-            converse=lambda: Conversation(target, Sources(None)),  # type: ignore[arg-type]
+            converse=lambda is_heard: Conversation(target, Sources(None), is_heard=is_heard),  # type: ignore[arg-type]
         )
         made.append(inspector)
         if start:
@@ -271,14 +271,53 @@ def test_a_client_that_does_not_read_is_given_up(
         client.socket.shutdown(socket.SHUT_RDWR)
 
 
-def test_a_client_too_many_is_hung_up_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_too_many_cannot_attach_and_the_others_stay(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_module, "MOST_CLIENTS", 2)
     inspector = make()
     with attach(inspector), attach(inspector) as last:
-        with socket.create_connection(address(inspector)[:2], timeout=10) as client:
-            assert client.recv(1) == b""
+        with pytest.raises(InvalidStatus) as raised:
+            attach(inspector)
+        assert raised.value.response.status_code == 503
+        assert get(inspector, "/json/version")[0] == 200
         assert call(last, "Profiler.enable")["result"] == {}
-    wait_for(lambda: get(inspector, "/json/list")[0] == 200, "room for another")
+
+    def has_room() -> bool:
+        with suppress(InvalidStatus), attach(inspector):
+            return True
+        return False
+
+    wait_for(has_room, "room for another")
+
+
+def test_connections_that_say_nothing_give_way_to_those_that_ask(make: Make) -> None:
+    inspector = make()
+    with attach(inspector) as attached, ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(address(inspector)[:2], timeout=10))
+        assert get(inspector, "/json/version")[0] == 200
+        assert call(attached, "Profiler.enable")["result"] == {}
+        wait_for(lambda: len(ours()) <= server_module.MOST_WAITING + 2, "the threads of those hung up on to end")
+
+
+def test_a_snapshot_ends_with_the_client_that_asked_for_it(make: Make, target: FakeTarget) -> None:
+    target.takes_for_ever = True
+    with attach(make()) as client:
+        client.send('{"id":1,"method":"HeapProfiler.takeHeapSnapshot"}')
+        for number in range(2, 60):  # more than the library reads ahead
+            client.send(f'{{"id":{number},"method":"Runtime.getHeapUsage"}}')
+        wait_for(lambda: target.open_snapshots == 1, "the snapshot to begin")
+        client.socket.shutdown(socket.SHUT_RDWR)
+        wait_for(lambda: target.open_snapshots == 0, "the snapshot to be given up")
+
+
+def test_the_end_waits_until_a_snapshot_is_put_away(make: Make, target: FakeTarget) -> None:
+    target.takes_for_ever = True
+    inspector = make()
+    with attach(inspector) as client:
+        client.send('{"id":1,"method":"HeapProfiler.takeHeapSnapshot"}')
+        wait_for(lambda: target.open_snapshots == 1, "the snapshot to begin")
+        inspector.shut_down()
+        assert target.open_snapshots == 0
 
 
 def test_the_end_hangs_up_ends_recordings_and_frees_the_port(make: Make, target: FakeTarget) -> None:
@@ -338,7 +377,7 @@ from flask_profiling.inspector.registry import Registry
 from flask_profiling.inspector.server import Inspector
 from flask_profiling.system import PrivateDirectory
 directory = PrivateDirectory(Path(sys.argv[1]), "inspectors")
-inspector = Inspector(port=0, title="shop", url="file:///", registry=Registry(directory), converse=lambda: None)
+inspector = Inspector(port=0, title="shop", url="file:///", registry=Registry(directory), converse=print)
 inspector.start(announce=lambda text: None)
 port = inspector.url.partition("ws=")[2].partition("/")[0]
 assert len(directory.names()) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from flask_profiling.engines import Engine
 from flask_profiling.errors import AlreadyRunning, Unavailable
 from flask_profiling.inspector.target import Target, Wanted
 from flask_profiling.model import Recording, SessionOptions
+from flask_profiling.processes import process_space
 from flask_profiling.store import Store
 from flask_profiling.system import PrivateDirectory
 from tests.sessions.machines import CPU, Machine, machine
@@ -19,8 +22,12 @@ CALLTREE = SessionOptions(cpu="calltree", heap=False, allocations=0, seconds=60.
 ALLOCATIONS = SessionOptions(cpu="off", heap=False, allocations=5, seconds=60.0)
 
 
+def always() -> bool:
+    return True
+
+
 class WritingEngine:
-    def __init__(self, directory: Path, *, attached: bool = True) -> None:
+    def __init__(self, directory: Path, is_wanted: Callable[[], bool], *, attached: bool = True) -> None:
         self.directory = directory
         self.attached = attached
 
@@ -34,7 +41,10 @@ class WritingEngine:
 
 
 def make(
-    output: Path, *, engine: Callable[[Path], Engine] = WritingEngine, choices: tuple[SessionOptions, ...] = (CPU,)
+    output: Path,
+    *,
+    engine: Callable[[Path, Callable[[], bool]], Engine] = WritingEngine,
+    choices: tuple[SessionOptions, ...] = (CPU,),
 ) -> tuple[Target, Machine]:
     worker = machine(output)
     store = Store(output, types={"cpuprofile": ("profile", ".cpuprofile")}, max_sessions=5, max_bytes=1 << 30)
@@ -113,31 +123,34 @@ def test_a_missing_profile_is_none_and_a_running_session_is_waited_for_with_a_bo
 
 def test_a_snapshot_is_open_in_the_block_and_gone_after_it(tmp_path: Path) -> None:
     target, _ = make(tmp_path / "out")
-    with target.snapshot() as file:
+    with target.snapshot(always) as file:
         assert file.read() == b"heap"
         assert len(list((tmp_path / "out" / ".state" / "snapshots").iterdir())) == 1
     assert list((tmp_path / "out" / ".state" / "snapshots").iterdir()) == []
 
 
 def test_a_snapshot_that_was_not_written_says_why(tmp_path: Path) -> None:
-    target, _ = make(tmp_path / "out", engine=lambda directory: WritingEngine(directory, attached=False))
-    with pytest.raises(Unavailable, match="too little memory"), target.snapshot():
+    target, _ = make(tmp_path / "out", engine=partial(WritingEngine, attached=False))
+    with pytest.raises(Unavailable, match="too little memory"), target.snapshot(always):
         pass
     assert list((tmp_path / "out" / ".state" / "snapshots").iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed_by_the_next_snapshot(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
     target, _ = make(tmp_path / "out")
     snapshots = tmp_path / "out" / ".state" / "snapshots"
-    with target.snapshot():
+    with target.snapshot(always):
         pass
-    dead, alive = snapshots / "1-999999999-aaaa", snapshots / "1-0-bbbb"
-    for directory in (dead, alive):
-        directory.mkdir(mode=0o700)
-        (directory / "heap-1.heapsnapshot").write_bytes(b"x")
-    with target.snapshot():
-        assert not dead.exists()
-        assert alive.exists()
+    here, elsewhere = process_space(), "00000000"
+    left = [f"1-999999999-aaaa@{here}", f"1-1-old@{elsewhere}"]
+    kept = [f"1-0-bbbb@{here}", f"1-999999999-new@{elsewhere}", "notes"]
+    for name in (*left, *kept):
+        (snapshots / name).mkdir(mode=0o700)
+        (snapshots / name / "heap-1.heapsnapshot").write_bytes(b"x")
+    os.utime(snapshots / left[1], (0, 0))
+    (snapshots / "1-999999999-file").write_bytes(b"x")
+    target.sweep()
+    assert {path.name for path in snapshots.iterdir()} == {*kept, "1-999999999-file"}
 
 
 def test_memory_is_that_of_the_process(tmp_path: Path) -> None:

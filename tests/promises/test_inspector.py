@@ -5,15 +5,18 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flask_profiling.processes import pid_alive
 from tests.components import import_or_skip, requires
-from tests.integration.servers import NEEDS, Server, listeners_and_peers, serve, wait_for
+from tests.integration.servers import NEEDS, Server, listeners_and_peers, own_app, serve, wait_for
 from tests.promises.failures import publish
 
 import_or_skip("websockets")
@@ -137,6 +140,82 @@ class TestP20InspectorIsClosedToStrangers:
             kept="everything",
             lost="nothing",
         )
+
+
+SNAPSHOT = '{"id": 1, "method": "HeapProfiler.takeHeapSnapshot", "params": {"reportProgress": true}}'
+LARGE = """
+from tests.integration.known_app import create_app as known
+def create_app():
+    app = known()
+    app.kept = [[number] for number in range(400_000)]
+    return app
+"""
+
+
+@contextmanager
+def snapshot_under_way(tmp_path: Path) -> Iterator[tuple[Server, Any, int]]:
+    """Serve an app, ask for a snapshot and stop the process that takes it; gives server, client and that pid."""
+    port = free_port()
+    environment = own_app(tmp_path, LARGE) | {"PROFILING_INSPECTOR": "true", "PROFILING_INSPECTOR_PORT": str(port)}
+    with serve("werkzeug", tmp_path, app="own:create_app()", environment=environment) as server:
+        worker = int(server.get("/pid").body)
+        with connect(targets(port)[0]["webSocketDebuggerUrl"], open_timeout=10, max_size=None) as client:
+            client.send(SNAPSHOT)
+            wait_for(lambda: children_of(worker), "the process that takes the snapshot")
+            (child,) = children_of(worker)
+            os.kill(child, signal.SIGSTOP)
+            yield server, client, child
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="children are looked up in /proc")
+class TestP20SnapshotsLeaveNothing:
+    """A DevTools that goes away, and a server that ends, take the snapshot along that they were at."""
+
+    def test_with_its_client_goes_a_snapshot(self, tmp_path: Path) -> None:
+        with snapshot_under_way(tmp_path) as (server, client, child):
+            client.socket.shutdown(socket.SHUT_RDWR)
+            wait_for(lambda: not pid_alive(child), "the process that takes the snapshot to end")
+            wait_for(lambda: left_in(tmp_path) == [], "its files to go")
+            assert server.get("/dear").status == 200
+
+    def test_with_the_server_goes_a_snapshot(self, tmp_path: Path) -> None:
+        with snapshot_under_way(tmp_path) as (server, _, child):
+            server.process.terminate()
+            server.process.wait(20)
+            wait_for(lambda: not pid_alive(child), "the process that takes the snapshot to end")
+            assert left_in(tmp_path) == []
+
+    def test_what_a_killed_server_left_goes_with_the_next(self, tmp_path: Path) -> None:
+        with snapshot_under_way(tmp_path) as (server, _, child):
+            os.kill(int(server.get("/pid").body), signal.SIGKILL)
+            server.process.wait(20)
+            os.kill(child, signal.SIGCONT)
+            wait_for(lambda: not pid_alive(child), "the process that takes the snapshot to end")
+            (left,) = left_in(tmp_path)
+            assert list((tmp_path / "profiling/.state/snapshots" / left).iterdir()) == []
+        with serve("werkzeug", tmp_path, environment={"PROFILING_INSPECTOR": "true", "PROFILING_INSPECTOR_PORT": "0"}):
+            wait_for(lambda: left_in(tmp_path) == [], "what the killed one left to go")
+
+
+def test_p20_silent_connections_do_not_hide_the_process(inspected: tuple[Server, int]) -> None:
+    _, port = inspected
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        assert asked(port, "/json/version", {})[0] == 200
+        assert len(targets(port)) == 2
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += map(int, path.read_text("ascii").split())
+    return found
+
+
+def left_in(tmp_path: Path) -> list[str]:
+    return [path.name for path in (tmp_path / "profiling/.state/snapshots").iterdir()]
 
 
 def answered(client: Any, number: int) -> Any:
