@@ -18,7 +18,6 @@ Nothing is mapped into memory: a mapped file that somebody truncates kills the p
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -94,14 +93,11 @@ class FileCoordinator:
             raise StorageFailed(
                 f"the part of worker {part.worker.pid} came too late for session {part.session_id}; it is dropped"
             )
-        data = json.dumps(part.to_json(), ensure_ascii=True, separators=(",", ":")).encode("ascii")
-        directory.write_bytes(f"{self._members.key}.json", data)
+        directory.write_bytes(f"{self._members.key}.json", dumped(part.to_json()))
 
     def expect_successor(self, session_id: str) -> None:
         """Say that this worker leaves to be replaced; see the protocol."""
-        server = os.getppid()
-        content = json.dumps([socket.gethostname(), server, process_started(server)]).encode("ascii")
-        self._parts(session_id).write_bytes("successor", content)
+        self._parts(session_id).write_bytes("successor", _server())
 
     # -- the order -----------------------------------------------------------------------------------------------------
 
@@ -160,7 +156,6 @@ class FileCoordinator:
         if current is None or current.session.id != session_id:
             return False
         parts = self._parts(session_id)
-        parts.prepare()
         self._claim(session_id)
         with suppress(StorageFailed):  # a full disk: then the end is not known, but it is the end
             parts.write_bytes("order.json", dumped(order.to_json()))
@@ -192,13 +187,9 @@ class FileCoordinator:
 
     def successor_expected(self, session_id: str) -> bool:
         """Tell whether a successor of the last worker is to come; see the protocol."""
-        try:
-            host, server, started = json.loads(self._parts(session_id).read("successor", limit=_ORDER_LIMIT) or b"null")
-        except (ValueError, TypeError, DamagedData):
-            return False
-        if host != socket.gethostname() or server != os.getppid():
-            return False
-        return bool(process_started(server) == started)
+        with suppress(DamagedData):
+            return self._parts(session_id).read("successor", limit=_ORDER_LIMIT) == _server()
+        return False
 
     def participants(self, session_id: str) -> tuple[WorkerId, ...]:
         """Return all workers that ever took part; see the protocol."""
@@ -285,10 +276,9 @@ class FileCoordinator:
         return self._state.child("parts", session_id)
 
     def _read_order(self, directory: PrivateDirectory, name: str) -> Order | None:
-        try:
+        with suppress(DamagedData):  # or it is not there
             return Order.from_json(loaded(directory.read(name, limit=_ORDER_LIMIT)))
-        except DamagedData:  # or it is not there
-            return None
+        return None
 
     def _withdrawn(self, session_id: str) -> Order | None:
         parts = self._parts(session_id)
@@ -332,6 +322,12 @@ class FileCoordinator:
         # An app that is dropped (tests make many) takes its lock and descriptors with it.
         with suppress(Exception):
             self.forget()
+
+
+def _server() -> bytes:
+    """Name the server of this worker: it will start a successor where it is the same one, and lives."""
+    pid = os.getppid()
+    return dumped([socket.gethostname(), pid, process_started(pid)])
 
 
 def _signature(status: os.stat_result | None) -> object:

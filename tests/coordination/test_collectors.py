@@ -472,7 +472,9 @@ def test_who_took_part_is_read_from_the_names_alone(worker: Make, output: Path) 
     assert set(one.participants("prof-a-0001")) == {ONE, WorkerId("there", 7, 8)}
 
 
-@pytest.mark.parametrize("hint", [b"", b"{", b"[1, 2]", b"null", b'["elsewhere", 1, 0]', b'{"a": 1}', b" " * 65_537],
+@pytest.mark.parametrize(
+    "hint",
+    [b"", b"{", b"[1, 2]", b"null", b'["elsewhere", 1, 0]', b'{"a": 1}', b" " * 65_537],
     ids=range(7),
 )
 def test_a_hint_that_says_nothing_of_this_server_promises_no_successor(worker: Make, output: Path, hint: bytes) -> None:

@@ -143,9 +143,10 @@ def test_the_lock_excludes_another_thread_and_another_machine(pair: tuple[FileCo
 
 
 def test_a_lock_that_is_never_released_is_given_up_with_a_sentence(output: Path) -> None:
-    time = [0.0]
+    time, looks = [0.0], []
 
     def sleep(seconds: float) -> None:
+        looks.append(seconds)
         time[0] += seconds
 
     patient = FileCoordinator(output, sleep=sleep, monotonic=lambda: time[0])
@@ -157,6 +158,7 @@ def test_a_lock_that_is_never_released_is_given_up_with_a_sentence(output: Path)
     ):
         pass
     assert 10 < time[0] < 10.1
+    assert max(looks) < 0.05, "a request waits for this"
     assert open_descriptors() == before
 
 

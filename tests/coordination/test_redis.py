@@ -240,6 +240,12 @@ def test_every_failure_is_one_of_ours_says_no_address_and_gives_redis_a_rest(red
     assert redis.calls > 1
 
 
+def test_on_a_machine_that_has_just_booted_redis_needs_no_rest(redis: FakeRedis) -> None:
+    clock = Clock()
+    clock.reading = 0.0
+    assert relay(redis, clock=clock).hosts() == frozenset()
+
+
 def test_it_connects_once_with_the_address_and_anew_in_a_forked_child(redis: FakeRedis) -> None:
     urls: list[str] = []
 
