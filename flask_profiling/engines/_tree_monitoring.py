@@ -6,8 +6,18 @@ import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    CodeType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    MethodWrapperType,
+    WrapperDescriptorType,
+)
 from typing import Any
+from weakref import ref
 
 from ..errors import EngineBusy
 from ._appcode import is_own_code
@@ -22,6 +32,12 @@ monitoring = sys.monitoring
 
 _EVENTS = monitoring.events
 _DISABLE = monitoring.DISABLE
+
+# Calls of these run no Python code of their own; nor do classes that nobody can write to, for they are made in C.
+_IN_C = frozenset({ClassMethodDescriptorType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType})
+_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
+_OFTEN = 100
+_MOST_CLASSES = 10_000
 
 _NO_ENTRIES_NOTE = (
     "Only one monitoring tool was free: library functions are not shown, their time is that of their caller."
@@ -60,6 +76,10 @@ class MonitoringHooks:
         self._seen: dict[int, CodeType] = {}
         self._entries: dict[int, CodeType] = {}
         self._judged: dict[int, CodeType] = {}
+        # classes of which it is known what a call of them, or of their instances, runs; and how often a place of the
+        # application's code called what is written in C
+        self._classes: dict[int, ref[type]] = {}
+        self._places: dict[tuple[int, int], int] = {}
 
     def start(self) -> None:
         """Take the tools and switch their events on."""
@@ -204,8 +224,7 @@ class MonitoringHooks:
         return started, ended, thrown, unwound
 
     def _on_call(self, entry: int) -> Callback:
-        entries, judged, is_application = self._entries, self._judged, self._is_application
-        events = _EVENTS.PY_START | _EVENTS.PY_RESUME | _EVENTS.PY_RETURN | _EVENTS.PY_YIELD
+        judged, in_c, classes, places = self._judged, _IN_C, self._classes, self._places
 
         def called(code: CodeType, offset: int, function: Any, argument: object) -> object:
             kind = type(function)
@@ -213,16 +232,34 @@ class MonitoringHooks:
                 return None
             if kind is BuiltinFunctionType:
                 return _DISABLE
-            for target in _targets(function, kind):
-                if id(target) in judged:
-                    continue
-                judged[id(target)] = target
-                if not is_application(target) and not is_own_code(target):
-                    entries[id(target)] = target
-                    monitoring.set_local_events(entry, target, events)
+            if kind in in_c or (kind is type and function.__flags__ & _IMMUTABLE):
+                # Another object may be called here later on; after so many of these it is not waited for.
+                place = id(code), offset
+                places[place] = times = places.get(place, 0) + 1
+                return None if times < _OFTEN else _DISABLE
+            judging = function if kind is type else kind
+            known = classes.get(id(judging))
+            if known is None or known() is not judging:
+                self._judge(entry, function, kind, judging)
             return None
 
         return called
+
+    def _judge(self, entry: int, function: Any, kind: type, judging: type) -> None:
+        """Hear of what a call of ``function`` runs, where that is library code."""
+        events = _EVENTS.PY_START | _EVENTS.PY_RESUME | _EVENTS.PY_RETURN | _EVENTS.PY_YIELD
+        for target in _targets(function, kind):
+            if id(target) in self._judged:
+                continue
+            self._judged[id(target)] = target
+            if not self._is_application(target) and not is_own_code(target):
+                self._entries[id(target)] = target
+                monitoring.set_local_events(entry, target, events)
+        if kind is FunctionType or kind is MethodType:
+            return
+        if len(self._classes) > _MOST_CLASSES:
+            self._classes.clear()
+        self._classes[id(judging)] = ref(judging)
 
     def _for_library_functions(self) -> tuple[Callback, Callback]:
         recorder_of, current, seen = self._recorders.get, self._current, self._seen

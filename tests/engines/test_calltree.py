@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import pytest
@@ -191,6 +192,48 @@ def test_library_calls_count_once_where_another_tool_hears_everything_again() ->
         (*above, "dumps"): 4,
         (*above, "helper"): 4,
     }
+
+
+class Own:
+    def __init__(self, value: str) -> None:
+        helper()
+
+
+def calls_many_kinds_at_one_place() -> None:
+    kinds: list[Callable[[str], object]] = [int, Own, Template, int, Template, Own, str.upper, json.dumps]
+    for kind in 3 * kinds:
+        kind("1")
+
+
+def test_a_place_that_calls_what_is_written_in_c_hears_of_libraries_too() -> None:
+    for _ in range(2):
+        found = paths(collected(calls_many_kinds_at_one_place))
+        above = ("GET /", "calls_many_kinds_at_one_place")
+        assert {path[2:]: calls for path, calls in found.items() if path[:2] == above and len(path) == 3} == {
+            ("__init__",): 12,
+            ("dumps",): 3,
+        }
+
+
+def calls_nothing_but_c() -> int:
+    found: list[str] = []
+    for number in range(1_000):
+        found.append(str(number))
+    return len(found)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="events of calls are those of sys.monitoring")
+def test_a_place_that_calls_nothing_but_c_is_not_heard_for_ever() -> None:
+    from flask_profiling.engines._tree_monitoring import MonitoringHooks
+
+    engine = CallTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)))
+    engine.start()
+    request(engine, "GET /", calls_nothing_but_c)
+    hooks = engine._hooks
+    assert isinstance(hooks, MonitoringHooks)
+    assert paths(tree_of(engine.stop())) == {("GET /",): 1, ("GET /", "calls_nothing_but_c"): 1}
+    heard = [times for (code, _), times in hooks._places.items() if code == id(calls_nothing_but_c.__code__)]
+    assert sorted(heard) == [1, 100, 100]  # range, str and append
 
 
 def test_paths_are_true_whatever_is_called_after_what(engine: CallTreeEngine) -> None:
