@@ -140,7 +140,7 @@ def _adopt(
     """Make artifacts of the files that engines wrote; returns their names by engine."""
     types = {format.suffix: type_ for type_, format in formats.items() if format.when == "engine"}
     found = [
-        (part.worker.pid, recording.engine, Path(filename).name, types[Path(filename).suffix])
+        (part, recording.engine, Path(filename).name, types[Path(filename).suffix])
         for part in parts
         for recording in part.recordings
         for filename in recording.attachments
@@ -148,10 +148,10 @@ def _adopt(
     ]
     several = Counter(type_ for _, _, _, type_ in found)
     names: dict[str, tuple[str, ...]] = {}
-    for pid, engine, filename, type_ in found:
-        worker = pid if several[type_] > 1 else None
+    for part, engine, filename, type_ in found:
+        worker = part.worker.pid if several[type_] > 1 else None
         try:
-            artifact = store.adopt(spool / filename, type_, parts[0].session_id, worker=worker)
+            artifact = store.adopt(spool / filename, type_, part.session_id, worker=worker)
         except StorageFailed as error:
             outcome.failures.append(error)
         except DamagedData as error:

@@ -48,7 +48,7 @@ class Visit:
         self.started = started
         self.trace_of = trace_of
         self.cpu = 0.0
-        self.cpu_mark = 0.0
+        self.cpu_mark: float | None = None
         self.place: Place | None = None
         self.tokens: list[tuple[RequestEngine, object]] = []
         self.thread = ""
@@ -158,7 +158,9 @@ class Live:
         if visit.place is not None:
             self._pauses.leave(visit.place)
             visit.place = None
-        visit.cpu += self._cpu_clock() - visit.cpu_mark
+        if visit.cpu_mark is not None:  # else it never came to the host's code
+            visit.cpu += self._cpu_clock() - visit.cpu_mark
+            visit.cpu_mark = None
 
     def end(self, visit: Visit, *, failed: bool, status: int = 0) -> None:
         """The request is over, its body sent or given up; ``status`` is that of its answer (0: it had none)."""
@@ -176,7 +178,7 @@ class Live:
         if is_counted:
             self._settle(visit)
             if self._slow is not None and wall >= self._slow.threshold:
-                self._keep(self._slow, visit, wall=wall, status=status)
+                self._keep(self._slow, visit, wall=wall, status=status, is_running=False)
         visit.trace_of = None  # it may know the request, which may know the visit
 
     def _traced(self, visit: Visit, wall: float) -> tuple[TracedRequest, ...]:
@@ -272,7 +274,7 @@ class Live:
             visit.single = None
             self._log_once(self._single, error)
 
-    def _keep(self, slow: SlowLog, visit: Visit, *, wall: float, status: int = 0, is_running: bool = False) -> None:
+    def _keep(self, slow: SlowLog, visit: Visit, *, wall: float, status: int, is_running: bool) -> None:
         parts = (visit, *visit.shares)
         slow.offer(
             Finished(
@@ -294,7 +296,7 @@ class Live:
             wall = self._wall_clock() - visit.started
             if wall >= slow.threshold:
                 self._settle(visit)
-                self._keep(slow, visit, wall=wall, is_running=True)
+                self._keep(slow, visit, wall=wall, status=0, is_running=True)
         notes = () if self._single is not None or not self._request_engines else (WITHOUT_CALLS,)
         try:
             return Recording("slowrequests", slow.frozen(self._single), notes)
@@ -326,7 +328,6 @@ class Live:
 
 
 def _trace_id(visit: Visit) -> str:
-    try:
-        return "" if visit.trace_of is None else visit.trace_of()
-    except Exception:  # the host's tracing is not ours to judge
-        return ""
+    with suppress(Exception):  # the host's tracing is not ours to judge
+        return visit.trace_of() if visit.trace_of is not None else ""
+    return ""

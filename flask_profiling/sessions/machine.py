@@ -31,6 +31,7 @@ WRITING_PATIENCE = 120.0
 EXPIRY_GRACE = 15.0
 SHUTDOWN_PATIENCE = 8.0
 _LOOKS_BETWEEN_ORPHAN_CHECKS = 20
+_NOT_YET = float("inf")
 
 
 class Sessions:
@@ -46,8 +47,8 @@ class Sessions:
         coordinator: Coordinator,
         store: Store,
         world: World,
-        auto_generate: bool = False,
-        cleanup_on_exit: bool = False,
+        auto_generate: bool,
+        cleanup_on_exit: bool,
     ) -> None:
         self.idle = False
         self.live: Live | None = None
@@ -61,7 +62,7 @@ class Sessions:
 
     def _begin_life(self) -> None:
         self._transition = threading.Lock()
-        self._attended: float | None = None  # since when, by the monotonic clock
+        self._attended = _NOT_YET  # since when, by the monotonic clock
         self._looks = 0
         self._closing = threading.Event()
         self._left: str | None = None
@@ -76,7 +77,7 @@ class Sessions:
         Called on a process's first request; never raises.
         """
         with self._transition:
-            if self._attended is None and not self._closing.is_set():
+            if self._attended == _NOT_YET and not self._closing.is_set():
                 self._attended = self._world.monotonic()
                 self._quietly(self._coordinator.join, self._world.worker())
                 self._quietly(self._follow)
@@ -173,7 +174,7 @@ class Sessions:
         Never raises. ``recycled`` says that the server replaces this worker: the session then waits for the successor.
         """
         self._closing.set()
-        if self._attended is not None:
+        if self._attended != _NOT_YET:
             self._quietly(self._end_life, recycled)
 
     def _end_life(self, recycled: bool) -> None:
@@ -271,7 +272,7 @@ class Sessions:
     def _take_part(self, order: Order, prepared: tuple[list[Engine], list[str]]) -> None:
         started, notes = prepared
         session_id = order.session.id
-        late = self._world.monotonic() - max(order.begun, self._attended or 0.0)
+        late = self._world.monotonic() - max(order.begun, self._attended)
         if late > START_PATIENCE:  # the start has answered without this worker
             notes.append(f"worker {self._world.worker().pid} joined {late:.1f} s late; what it served before is lost")
         self.live = Live(

@@ -37,8 +37,8 @@ class ManyHosts(Sessions):
         coordinator: Coordinator,
         store: Store,
         world: World,
-        auto_generate: bool = False,
-        cleanup_on_exit: bool = False,
+        auto_generate: bool,
+        cleanup_on_exit: bool,
     ) -> None:
         super().__init__(
             coordinator=coordinator,

@@ -51,8 +51,8 @@ class Status:
     workers: tuple[WorkerState, ...]
     last: Session | None
     artifacts: tuple[Artifact, ...]
+    collecting: bool
     notes: tuple[str, ...] = ()
-    collecting: bool = False
 
 
 def told_apart(

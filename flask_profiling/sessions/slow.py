@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..engines import SingleRequestEngine
 from ..model import CallTree, SlowRequest, SlowRequests, slowest
@@ -32,10 +32,10 @@ class Finished:
     cpu_time: float | None
     status: int
     thread: str
-    is_running: bool = False
-    handles: tuple[object, ...] = ()
-    weight: int = 0
-    started: float = 0.0
+    is_running: bool
+    handles: tuple[object, ...]
+    weight: int
+    started: float = field(init=False)
 
 
 class SlowLog:

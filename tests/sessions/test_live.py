@@ -97,6 +97,19 @@ def test_a_request_is_counted_with_its_wall_and_its_own_cpu_time(clocks: Clocks)
     assert (times.requests, times.errors, times.wall_time, times.cpu_time) == (1, 0, 2.0, 0.75)
 
 
+def test_a_request_that_was_answered_before_it_came_to_the_host_took_no_cpu_time_of_it(clocks: Clocks) -> None:
+    session = live(clocks)
+    visit = session.begin("GET /")
+    session.pause(visit)
+    session.resume(visit)
+    clocks.cpu += 0.25
+    session.pause(visit)
+    clocks.cpu += 40
+    session.pause(visit)
+    session.end(visit, failed=False)
+    assert session.stop().requests["GET /"].cpu_time == 0.25
+
+
 def test_failed_requests_are_counted_apart_and_routes_by_themselves(clocks: Clocks) -> None:
     session = live(clocks)
     for route, failed in (("GET /a", True), ("GET /a", False), ("GET /b", False)):

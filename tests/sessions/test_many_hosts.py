@@ -131,6 +131,8 @@ def host(
             create_engine=create,
             start_watcher=watchers.append,
         ),
+        auto_generate=False,
+        cleanup_on_exit=False,
     )
     hub.machines.append(sessions)
     return Host(name, sessions, engines, output, watchers)

@@ -240,7 +240,7 @@ def test_a_fault_of_the_engine_costs_the_calls_and_is_noted(faulty: str, caplog:
 
 
 def finished(route: str, wall: float, weight: int = 0) -> Finished:
-    return Finished(route, TRACE, wall, wall, 200, "Thread-1", weight=weight)
+    return Finished(route, TRACE, wall, wall, 200, "Thread-1", is_running=False, handles=(), weight=weight)
 
 
 def kept_by(log: SlowLog) -> list[tuple[str, float]]:
@@ -276,7 +276,7 @@ def test_large_trees_leave_less_room_but_the_slowest_stays() -> None:
 
 def test_a_request_began_as_long_ago_as_it_took() -> None:
     log = SlowLog(0.5, now=lambda: 1000.0, new_trace_id=lambda: "f" * 32)
-    log.offer(Finished("GET /", "", 4.0, None, 0, ""))
+    log.offer(Finished("GET /", "", 4.0, None, 0, "", is_running=True, handles=(), weight=0))
     (kept,) = log.frozen(None).requests
     assert (kept.started, kept.trace_id) == (996.0, "f" * 32)
 
