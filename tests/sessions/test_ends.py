@@ -68,6 +68,34 @@ def test_a_worker_that_joins_after_the_start_has_answered_is_a_note(tmp_path: Pa
     assert [note for note in notes if "worker 2 joined 5." in note and "what it served before is lost" in note]
 
 
+@pytest.mark.parametrize(("seconds", "late"), [(2.0, False), (2.5, True)])
+def test_a_worker_that_lived_long_before_the_start_is_late_from_then_on(
+    tmp_path: Path, seconds: float, late: bool
+) -> None:
+    time = Time()
+    first, second = machine(tmp_path, pid=1, time=time), machine(tmp_path, pid=2, time=time)
+    second.sessions.attend()
+    time.reading = 1100.0
+    time.meanwhile = lambda: setattr(time, "reading", 1110.0)  # the start gives up at once
+    first.sessions.start(CPU)
+    time.reading, time.meanwhile = 1100.0 + seconds, lambda: second.sessions._tick(False)
+    second.sessions._tick(False)
+    assert any("joined" in note for note in first.sessions.stop().notes) is late
+
+
+def test_a_worker_that_takes_no_part_ends_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    time = Time()
+    first, silent = machine(tmp_path, pid=1, time=time), machine(tmp_path, pid=2, time=time)
+    silent.sessions.attend()
+    time.meanwhile = lambda: None
+    session_id = first.sessions.start(CPU).session.id
+    assert silent.sessions.live is None
+    with caplog.at_level(logging.WARNING):
+        silent.sessions.shut_down()
+    assert caplog.records == []
+    assert first.sessions.stop().session.id == session_id
+
+
 def test_a_worker_that_was_born_after_the_start_missed_nothing(tmp_path: Path) -> None:
     time = Time()
     first, late = machine(tmp_path, pid=1, time=time), machine(tmp_path, pid=2, time=time)
@@ -91,6 +119,36 @@ def test_a_session_whose_files_vanished_is_said_to_be_lost_also_after_the_watche
     worker.sessions.stop()
     with pytest.raises(NotRunning, match="no profiling session is running"):
         worker.sessions.stop()
+
+
+def replaced(output: Path) -> tuple[Machine, Machine]:
+    """Return two workers: the first is in a new session, the second has not seen that the old one is gone."""
+    time = Time()
+    first, slow = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    slow.sessions.attend()
+    time.meanwhile = lambda: slow.sessions._tick(False)
+    first.sessions.start(CPU)
+    time.meanwhile = lambda: None
+    shutil.rmtree(output)
+    first.sessions._tick(False)
+    first.sessions.start(CPU)
+    return first, slow
+
+
+def test_a_worker_goes_over_to_the_session_that_came_after_a_lost_one(tmp_path: Path) -> None:
+    first, slow = replaced(tmp_path / "profiling")
+    slow.sessions._tick(False)
+    assert first.sessions.live is not None and slow.sessions.live is not None
+    assert slow.sessions.live.session_id == first.sessions.live.session_id
+    assert [engine.running for engine in slow.engines] == [False, True]
+
+
+def test_the_end_of_a_worker_ends_no_session_that_it_has_not_seen(tmp_path: Path) -> None:
+    first, slow = replaced(tmp_path / "profiling")
+    slow.sessions.shut_down()
+    first.visit()
+    stopped = first.sessions.stop()
+    assert (stopped.session.ended_by, stopped.missing) == ("stop", ())
 
 
 def test_what_a_worker_recorded_in_a_lost_session_is_not_taken_for_the_next_one(tmp_path: Path) -> None:

@@ -254,6 +254,41 @@ def test_of_two_starts_at_once_the_later_is_taken_back(pair: tuple[Host, Host], 
     assert hub.order[0].id == "prof-one-0001"
 
 
+def test_where_the_other_session_is_over_a_moment_later_the_start_is_refused_all_the_same(
+    pair: tuple[Host, Host], hub: Hub
+) -> None:
+    one, _ = pair
+    one.sessions._relay.publish = lambda session: False  # type: ignore[method-assign]
+    with pytest.raises(AlreadyRunning, match="another session is running already on another host"):
+        one.sessions.start(CPU)
+    assert one.sessions.idle
+
+
+def test_a_host_that_took_no_part_is_not_waited_for_at_the_stop(pair: tuple[Host, Host], hub: Hub) -> None:
+    one, _ = pair
+    hub.time.meanwhile = lambda: None
+    one.sessions.start(CPU)
+    before = hub.time.reading
+    assert set(one.sessions.stop().hosts) == {"one"}
+    assert hub.time.reading - before < 1
+
+
+def test_any_worker_of_a_host_stops_the_others_too(pair: tuple[Host, Host], hub: Hub, tmp_path: Path) -> None:
+    one, _ = pair
+    one.sessions.start(CPU)
+    sibling = host(hub, tmp_path, "one", pid=2)
+    sibling.sessions.attend()
+    look = hub.time.meanwhile
+
+    def meanwhile() -> None:
+        one.look()
+        look()
+
+    hub.time.meanwhile = meanwhile
+    assert set(sibling.sessions.stop().hosts) == {"one", "two"}
+    assert hub.order is None
+
+
 def test_an_ended_session_is_not_joined_again(pair: tuple[Host, Host], hub: Hub) -> None:
     one, two = pair
     one.sessions.start(CPU)
@@ -318,6 +353,20 @@ def test_a_session_of_this_host_only_is_not_ended_by_a_relay_that_comes_back_emp
     assert not any("relay" in note for note in stopped.notes)
 
 
+def test_a_host_with_a_session_of_its_own_does_not_say_that_it_joined_another(
+    pair: tuple[Host, Host], hub: Hub
+) -> None:
+    one, two = pair
+    hub.time.meanwhile = lambda: None
+    hub.down.add("one")
+    one.sessions.start(CPU)
+    hub.down.clear()
+    session_id = two.sessions.start(CPU).session.id
+    one.look()
+    assert hub.joined[session_id] == {"two"}
+    assert "one" not in hub.done.get(session_id, {})
+
+
 def test_a_host_that_lost_the_relay_in_mid_session_ends_by_itself_and_keeps_its_artifacts(
     pair: tuple[Host, Host], hub: Hub
 ) -> None:
@@ -378,7 +427,7 @@ def test_a_stop_without_a_start_is_refused_though_the_relay_fails(pair: tuple[Ho
 
 def test_the_relay_is_told_that_this_host_lives_every_two_seconds(hub: Hub, tmp_path: Path) -> None:
     one = host(hub, tmp_path, "one")
-    for seconds in (0.0, 1.9, 0.2, 1.0, 1.1):
+    for seconds in (0.0, 1.5, 0.5, 1.0, 1.0):
         hub.time.reading += seconds
         one.sessions._listen()
     assert hub.asked.count("one attend") == 3

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from flask_profiling.coordination import Order
+from flask_profiling.coordination import IDLE, PROFILING, WRITING, Order, WorkerState
 from flask_profiling.errors import AlreadyRunning
 from flask_profiling.model import Session, SessionOptions, WorkerId
-from flask_profiling.sessions.results import already_running
+from flask_profiling.sessions.results import already_running, one_each
 
 SESSION = Session("prof-a-0001", WorkerId("test", 812, 7), 0.0, SessionOptions("cprofile", False, 0, 60.0))
 NOON = 43_200.0
+
+
+@pytest.mark.parametrize("busy", [PROFILING, WRITING])
+@pytest.mark.parametrize("turn", [1, -1], ids=["idle first", "busy first"])
+def test_of_two_apps_in_one_process_the_busy_one_is_told(busy: str, turn: int) -> None:
+    idle_app, busy_app = WorkerState(SESSION.owner, "", IDLE), WorkerState(SESSION.owner, SESSION.id, busy)
+    assert one_each((idle_app, busy_app)[::turn]) == (busy_app,)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flask_profiling.coordination import Order
 from flask_profiling.errors import AlreadyRunning, EngineBusy, NotRunning, StorageFailed, Unavailable
-from flask_profiling.model import CallGraphs, SessionOptions
+from flask_profiling.model import CallGraphs, Recording, SessionOptions
 from flask_profiling.sessions import Stopped
 from tests.sessions.machines import CPU, CountingEngine, Machine, Time, machine
 
@@ -39,6 +41,7 @@ def two_workers(output: Path) -> tuple[Machine, Machine]:
 
 def test_a_machine_is_idle_until_something_runs(output: Path) -> None:
     worker = machine(output)
+    assert not worker.sessions.idle, "its first request makes it a worker"
     worker.sessions.attend()
     assert worker.sessions.idle
     worker.sessions.start(CPU)
@@ -269,6 +272,108 @@ def test_clean_keeps_the_running_session(output: Path) -> None:
     assert worker.sessions.stop().artifacts
 
 
+def test_clean_keeps_what_the_running_session_has_stored_and_nothing_where_none_runs(output: Path) -> None:
+    worker = machine(output)
+    running = worker.sessions.start(CPU).session.id
+    worker.sessions._store.write("recording", running, lambda out: None)
+    assert worker.sessions.clean().reports == 0
+    assert len(worker.sessions.stop().artifacts) == 4
+    assert worker.sessions.clean().reports == 4
+    assert worker.sessions.reports() == ()
+
+
+def test_start_and_stop_are_told_with_what_came_of_them(output: Path) -> None:
+    worker = machine(output)
+    told: list[object] = []
+    worker.sessions._world = replace(worker.sessions._world, on_started=told.append, on_stopped=told.append)
+    assert told == [worker.sessions.start(CPU)]
+    stopped = worker.sessions.stop()
+    assert told[1:] == [stopped]
+
+
+def test_a_worker_takes_part_before_the_others_hear_of_the_session(output: Path) -> None:
+    first, second = two_workers(output)
+    coordinator = first.sessions._coordinator
+    publish = coordinator.publish
+
+    def published(order: Order) -> None:
+        publish(order)
+        assert second.sessions.status().notes == ()
+        assert [state.worker.pid for state in second.sessions.status().workers if state.session_id] == [1]
+
+    coordinator.publish = published  # type: ignore[method-assign]
+    first.sessions.start(CPU)
+
+
+def test_while_an_engine_stops_its_worker_is_said_to_write(output: Path) -> None:
+    first, second = two_workers(output)
+    first.sessions.start(CPU)
+    (engine,) = first.engines
+    stop, seen = engine.stop, []
+
+    def stopping() -> Recording:
+        seen.append({state.worker.pid: state.state for state in second.sessions.status().workers})
+        return stop()
+
+    engine.stop = stopping  # type: ignore[method-assign]
+    first.sessions.stop()
+    assert seen == [{1: "writing", 2: "profiling"}]
+
+
+def test_a_worker_whose_first_request_is_a_stop_is_known_to_the_others(output: Path) -> None:
+    time = Time()
+    first, second = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    first.sessions.start(CPU)
+    time.meanwhile = lambda: first.sessions._tick(False)
+    assert {worker.pid for worker in second.sessions.stop().workers} == {1, 2}
+    assert {state.worker.pid for state in first.sessions.status().workers} == {1, 2}
+
+
+def test_a_part_that_could_not_be_delivered_is_in_the_answer_of_its_own_worker(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    worker.visit()
+
+    def fail(part: object) -> None:
+        raise StorageFailed("the disk is full")
+
+    worker.sessions._coordinator.deliver = fail  # type: ignore[method-assign]
+    stopped = worker.sessions.stop()
+    assert stopped.missing == ()
+    assert calls(stopped) == {"GET /": 1}
+
+
+def test_a_stop_whose_parts_cannot_be_read_says_so(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+
+    def fail(session_id: str, *, own: object) -> object:
+        raise StorageFailed("the disk is gone")
+
+    worker.sessions._coordinator.parts = fail  # type: ignore[method-assign,assignment]
+    with pytest.raises(StorageFailed, match="the disk is gone"):
+        worker.sessions.stop()
+
+
+def test_a_session_that_runs_is_not_said_to_be_collected_while_an_older_one_is(output: Path) -> None:
+    time = Time()
+    worker, other = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    worker.sessions.start(CPU)
+    store = worker.sessions._store
+    write, seen = store.write, []
+
+    def writing(*arguments: object, **named: object) -> object:
+        if not seen:
+            started = other.sessions.start(CPU)
+            status = other.sessions.status()
+            seen.append((status.collecting, status.session == started.session))
+        return write(*arguments, **named)  # type: ignore[arg-type]
+
+    store.write = writing  # type: ignore[method-assign,assignment]
+    worker.sessions.stop()
+    assert seen == [(False, True)]
+
+
 def test_a_session_whose_workers_died_is_recovered_by_the_next_one(output: Path) -> None:
     time = Time()
     dead = machine(output, pid=1, time=time)
@@ -354,8 +459,14 @@ def test_a_process_that_served_nothing_deletes_nothing(output: Path) -> None:
     worker = machine(output)
     worker.sessions.start(CPU)
     worker.sessions.stop()
+    worker.sessions.shut_down()
     machine(output, pid=2, cleanup_on_exit=True).sessions.shut_down()
     assert len(worker.sessions.reports()) == 4
+
+
+def test_a_process_that_served_nothing_makes_no_directory(output: Path) -> None:
+    machine(output).sessions.shut_down()
+    assert not output.exists()
 
 
 def test_a_forked_child_forgets_the_session_of_its_parent(output: Path) -> None:
@@ -374,6 +485,6 @@ def test_a_machine_without_an_output_directory_lets_requests_pass(
     worker = machine(tmp_path / "file")
     worker.sessions.attend()
     assert worker.sessions.idle
-    with pytest.raises(StorageFailed):
+    with pytest.raises(StorageFailed, match="'file' cannot be used"):
         worker.sessions.start(CPU)
     assert worker.sessions.idle

@@ -177,6 +177,46 @@ def test_a_tracer_that_fails_costs_the_trace_id_alone() -> None:
     assert len(kept.trace_id) == 32
 
 
+def test_a_slow_request_that_never_came_to_the_host_is_listed_without_calls_or_an_answer() -> None:
+    engine = SingleEngine()
+    requests = Requests(engine)
+    visit = requests.live.begin("GET /", trace_of=lambda: TRACE)
+    requests.clock.reading += 1.0
+    requests.live.end(visit, failed=True)
+    recording, (kept,) = requests.stop()
+    assert (kept.status, kept.tree, recording.notes) == (0, None, ())
+    assert (engine.ended, engine.asked) == ([], [])
+
+
+def test_a_request_that_goes_on_in_steps_is_one_for_the_engine() -> None:
+    engine = SingleEngine()
+    requests = Requests(engine)
+    visit = requests.begin("GET /stream")
+    requests.live.pause(visit)
+    requests.live.resume(visit)
+    requests.clock.reading += 1.0
+    requests.live.pause(visit)
+    requests.live.end(visit, failed=False, status=200)
+    assert engine.routes == ["GET /stream"]
+    assert engine.visits == {"GET /stream": 2}
+
+
+@pytest.mark.parametrize(("engine", "weight"), [(SingleEngine(), 2000), (CountingEngine(), 0), (None, 0)])
+def test_a_request_weighs_what_the_engine_keeps_of_all_its_parts(engine: Engine | None, weight: int) -> None:
+    requests = Requests(engine)
+    offered: list[Finished] = []
+    assert requests.live._slow is not None
+    requests.live._slow.offer = offered.append  # type: ignore[method-assign]
+    visit = requests.begin("GET /async")
+    share = requests.live.begin_share("GET /async", of=visit)
+    requests.live.resume(share)
+    requests.clock.reading += 1.0
+    for part, end in ((share, requests.live.end_share), (visit, lambda part: requests.live.end(part, failed=False))):
+        requests.live.pause(part)
+        end(part)
+    assert [request.weight for request in offered] == [weight]
+
+
 def test_what_is_still_running_and_too_long_is_kept_as_far_as_it_came() -> None:
     engine = SingleEngine()
     requests = Requests(engine)
@@ -185,6 +225,7 @@ def test_what_is_still_running_and_too_long_is_kept_as_far_as_it_came() -> None:
     recent = requests.begin("GET /recent")
     _, (kept,) = requests.stop()
     assert (kept.route, kept.wall_time, kept.cpu_time, kept.is_running) == ("GET /stuck", 60.0, None, True)
+    assert kept.status == 0
     assert kept.tree is not None
     requests.live.pause(recent)
     requests.live.end(recent, failed=False)  # after the stop, without effect
@@ -267,11 +308,21 @@ def test_large_trees_leave_less_room_but_the_slowest_stays() -> None:
     log = SlowLog(0.5, most_bytes=1000)
     log.offer(finished("GET /", 1.0, weight=400))
     log.offer(finished("GET /", 2.0, weight=600))
+    assert kept_by(log) == [("GET /", 2.0), ("GET /", 1.0)]
     log.offer(finished("GET /", 3.0, weight=1))
     assert kept_by(log) == [("GET /", 3.0), ("GET /", 2.0)]
     log.offer(finished("GET /", 9.0, weight=5000))
     assert kept_by(log) == [("GET /", 9.0)]
     assert log.frozen(None).seen == 4
+
+
+def test_there_is_room_for_16_mib() -> None:
+    log = SlowLog(0.5)
+    log.offer(finished("GET /", 1.0, weight=1))
+    log.offer(finished("GET /", 2.0, weight=(16 << 20) - 1))
+    assert len(kept_by(log)) == 2
+    log.offer(finished("GET /", 3.0, weight=1))
+    assert kept_by(log) == [("GET /", 3.0), ("GET /", 2.0)]
 
 
 def test_a_request_began_as_long_ago_as_it_took() -> None:
