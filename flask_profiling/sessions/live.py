@@ -109,8 +109,8 @@ class Live:
             engine for engine in engines if isinstance(engine, RequestEngine)
         )
         self._slow = SlowLog(slow) if slow > 0 else None
-        singles: list[SingleRequestEngine] = [engine for engine in engines if isinstance(engine, SingleRequestEngine)]
-        self._single = singles[0] if self._slow is not None and singles else None
+        single = next((engine for engine in engines if isinstance(engine, SingleRequestEngine)), None)
+        self._single = None if self._slow is None else single
         self._open: dict[int, Visit] = {}
         self._failed: set[int] = set()
         self._notes = list(notes)
