@@ -27,6 +27,8 @@ _SOURCES = ("header", "json", "regex")
 _HOLE = re.compile(r"\$\{(\w+)\}")
 _PATH = re.compile(r"/[\x21-\x7e]*")
 _PATH_WITH_HOLE = re.compile(r"\$\{\w+\}[\x21-\x7e]*")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?%?", re.ASCII | re.IGNORECASE)
+_WEIGHT = re.compile(r"\d{1,4}", re.ASCII)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -98,17 +100,19 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 
 
 def from_paths(paths: Sequence[str]) -> Scenario:
-    """Read ``/a=3`` as path and weight; ``/a?b=3`` is a path, ``/a?b=3=2`` one of weight 2. Raises BadRequest."""
+    """Read ``/a=3`` as path and weight; ``/a?b=3`` is a path, ``/a?b=3=2`` one of weight 2. Raises BadRequest, also for
+    a number that is no weight, such as ``/a=0.5``."""
     steps = []
     for text in paths:
         path, equals, number = text.rpartition("=")
         in_query = "?" in path and "=" not in path.partition("?")[2].rpartition("&")[2]
-        if not equals or in_query or not number.isdecimal():
+        if not equals or in_query or not _NUMBER.fullmatch(number):
             path, number = text, "1"
         if not _PATH.fullmatch(path):
             raise BadRequest(f"{path[:100]!r} is no path; write one such as /products?page=2, in ASCII, or /products=3")
-        if not 1 <= int(number) <= MOST_WEIGHT:
-            raise BadRequest(f"the weight in {text[:100]!r} is not from 1 to {MOST_WEIGHT}; write one such as {path}=3")
+        if not _WEIGHT.fullmatch(number) or not 1 <= int(number) <= MOST_WEIGHT:
+            given = f"the weight in {text[:100]!r} is no whole number from 1 to {MOST_WEIGHT}"
+            raise BadRequest(f"{given}; write one such as {path[:100]}=3")
         steps.append(Step(f"GET {path}", "GET", path, weight=int(number)))
     return Scenario(tuple(steps))
 

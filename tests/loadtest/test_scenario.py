@@ -22,6 +22,9 @@ from flask_profiling.loadtest import Capture, from_paths, parse_scenario
         ("/a?b=3=2", "/a?b=3", 2),
         ("/a?b&c=3", "/a?b&c=3", 1),
         ("/a=b", "/a=b", 1),
+        ("/a=1.2.3", "/a=1.2.3", 1),
+        ("/a?b=0.5", "/a?b=0.5", 1),
+        ("/a=0.5=1", "/a=0.5", 1),
     ],
 )
 def test_a_path_may_carry_a_weight(text: str, path: str, weight: int) -> None:
@@ -33,6 +36,12 @@ def test_a_path_may_carry_a_weight(text: str, path: str, weight: int) -> None:
 def test_what_is_no_path_is_refused(text: str) -> None:
     with pytest.raises(BadRequest):
         from_paths([text])
+
+
+@pytest.mark.parametrize("number", ["0.01", "-1", "1.5", ".5", "2.", "1e3", "50%", "0001001", "9" * 5000])
+def test_a_number_that_is_no_weight_is_not_taken_for_a_path(number: str) -> None:
+    with pytest.raises(BadRequest, match=r"is no whole number from 1 to 1000; write one such as /deals=3$"):
+        from_paths([f"/deals={number}"])
 
 
 def test_weights_are_kept_exactly_and_spread_evenly() -> None:
