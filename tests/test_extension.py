@@ -18,11 +18,12 @@ from flask import Blueprint, Flask, Response, send_file
 from werkzeug.routing import BaseConverter
 from werkzeug.wsgi import FileWrapper
 
+import flask_profiling
 from flask_profiling import Profiling, ProfilingError, profiling_blueprint
 from flask_profiling.errors import ConfigurationError
 from flask_profiling.extension import ProfilingState
 from flask_profiling.lifecycle import Lifecycle
-from flask_profiling.model import CallGraphs
+from flask_profiling.model import Allocations, CallGraphs
 from flask_profiling.sessions import Stopped
 from tests.components import requires
 
@@ -393,6 +394,34 @@ def test_an_async_view_is_followed_into_its_thread(tmp_path: Path) -> None:
     assert threads[0] is not threading.current_thread()
     assert called(graphs, "helper") == {"GET /async [view]": 1}
     assert called(graphs, "view") == {"GET /async [view]": 1}
+
+
+@pytest.mark.parametrize("path", ["/plain", pytest.param("/async", marks=requires("asgiref"))])
+def test_what_a_view_allocates_is_the_apps_however_much_of_the_stack_is_known(tmp_path: Path, path: str) -> None:
+    app = open_app(tmp_path)
+    profiling = Profiling(app)
+    kept = []
+
+    @app.get("/plain")
+    def plain() -> str:
+        kept.append(bytearray(50_000))
+        return "kept"
+
+    @app.get("/async")
+    async def view() -> str:
+        return plain()
+
+    client = app.test_client()
+    # a server without threads runs in a command of ours
+    command = compile("answer = ask()", Path(flask_profiling.__file__).with_name("cli") / "serve.py", "exec")
+    with profiling.session(cpu="off", allocations=30) as measurement:
+        exec(command, {"ask": lambda: client.get(path)})
+    assert measurement.result is not None
+    allocations = measurement.result.recording.recording("allocations")
+    assert allocations is not None
+    assert isinstance(allocations.data, Allocations)
+    found = {frame.name: amount.size for frame, amount in allocations.data.by_line().items() if frame.file == __file__}
+    assert found["plain"] >= 50_000
 
 
 def test_the_endpoints_themselves_are_not_profiled(tmp_path: Path) -> None:

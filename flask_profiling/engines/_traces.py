@@ -12,6 +12,7 @@ import sys
 import tracemalloc
 from _tracemalloc import _get_traces
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 
@@ -23,8 +24,9 @@ Trace = tuple[int, int, RawStack, int]
 Sums = dict[RawStack, tuple[int, int]]
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
-# Every request runs inside these, so an older frame of theirs says nothing.
-_AROUND_REQUESTS = (_PACKAGE + "middleware.py", _PACKAGE + "extension.py")
+# Every request comes in through the one, and an async view runs inside the other: neither tells that a frame is ours.
+# What is older than a request runs the server, which may be a command of ours.
+_DOOR, _AROUND_VIEWS = _PACKAGE + "middleware.py", _PACKAGE + "extension.py"
 
 
 def taken(*, stop: bool) -> tuple[Sums, int]:
@@ -69,8 +71,10 @@ def without_own(sums: Sums) -> tuple[Sums, int]:
 def _is_own(stack: RawStack) -> bool:
     if stack[0][0] == tracemalloc.__file__:
         return True
-    own = [file for file, _ in stack if file.startswith(_PACKAGE)]
-    return bool(own) and (own[0] == stack[0][0] or any(file not in _AROUND_REQUESTS for file in own))
+    if stack[0][0].startswith(_PACKAGE):
+        return True
+    within = takewhile(lambda file: file != _DOOR, (file for file, _ in stack))
+    return any(file.startswith(_PACKAGE) and file != _AROUND_VIEWS for file in within)
 
 
 def to_rows(sums: Sums) -> list[object]:
