@@ -33,9 +33,8 @@ def sessions(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
     """Complete the id of a stored session, the newest first, or the path of a file."""
     if Path(incomplete).name != incomplete:
         return [CompletionItem(incomplete, type="file")]
-    found = {item.session_id: item for item in reversed(archive.recordings(_directory(ctx)))}
-    newest = sorted(found.values(), key=lambda item: item.created, reverse=True)
-    items = [CompletionItem(item.session_id, help=f"recording of {human_size(item.size)}") for item in newest]
+    stored = archive.recordings(_directory(ctx))
+    items = [CompletionItem(item.session_id, help=f"recording of {human_size(item.size)}") for item in stored]
     last = [CompletionItem(archive.LAST, help="the newest session")] if items else []
     return [item for item in (*last, *items) if item.value.startswith(incomplete)]
 
