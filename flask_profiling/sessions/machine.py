@@ -244,7 +244,7 @@ class Sessions:
             self._lost = order is None and not self._coordinator.ended(live.session_id)
         if order is None or self.live is not None:
             return
-        if order.session.id == self._left and self._world.monotonic() <= order.deadline + EXPIRY_GRACE:
+        if order.session.id == self._left and not self._is_stale(order):
             return
         with self._coordinator.locked():
             if self._coordinator.running() != order:

@@ -1,13 +1,10 @@
-"""P10, P12, P13: an output directory that is shared, filled, deleted, replaced or vandalised under real servers."""
+"""P10, P12, P13: an output directory that is shared, filled or vandalised under real servers."""
 
 from __future__ import annotations
 
 import ast
-import json
 import resource
-import shutil
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +13,10 @@ from flask_profiling.errors import NotRunning, StorageFailed
 from tests.components import requires
 from tests.faults import tree
 from tests.imports import house
-from tests.integration.servers import OWN_APP, PREFIX, Server, own_app, serve, wait_for
+from tests.integration.servers import OWN_APP, PREFIX, Server, own_app, serve
+from tests.promises.disks import assert_the_next_session_works
 from tests.promises.failures import publish, told
-from tests.promises.recordings import requests_of, temporary_files
+from tests.promises.recordings import temporary_files
 from tests.sessions.machines import CPU, machine
 
 CARELESS = """
@@ -120,22 +118,6 @@ class TestP10FilesArePrivate:
         assert sum(times.requests for times in worker.sessions.stop().recording.requests.values()) == 1
 
 
-def deleted(output: Path, aside: Path) -> None:
-    shutil.rmtree(output)
-
-
-def replaced_by_a_link(output: Path, aside: Path) -> None:
-    output.rename(aside)
-    (output.parent / "elsewhere").mkdir(mode=0o700)
-    (output.parent / "elsewhere" / "theirs.txt").write_text("theirs", "ascii")
-    output.symlink_to("elsewhere")
-
-
-def replaced_by_a_file(output: Path, aside: Path) -> None:
-    output.rename(aside)
-    output.write_text("theirs", "ascii")
-
-
 def filled(server: Server, *, to: int) -> None:
     """Let the workers write files up to so many bytes only: as a full disk, the system refuses what is beyond."""
     for pid in {server.process.pid, *server.worker_pids(at_least=2)}:
@@ -143,57 +125,12 @@ def filled(server: Server, *, to: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
 
 
-def assert_the_next_session_works(server: Server) -> None:
-    """A session of both workers, once they have found the directory again, and one that counts."""
-
-    def started() -> bool:
-        answer = server.start()
-        if answer.status == 200 and len(answer.json()["workers"]) < 2:
-            server.stop()
-        return answer.status == 200 and len(answer.json()["workers"]) == 2
-
-    wait_for(started, "a session of both workers")
-    assert server.load(["/dear"] * 4) == [200] * 4
-    stopped = server.stop()
-    assert stopped.status == 200
-    assert requests_of(json.loads(server.artifact(stopped, ".json").read_bytes()), "dear_view") == 4
-
-
 class TestP12AFailingDiskHurtsNobody:
-    """Full, deleted or replaced: a failure in JSON, the host unharmed, the next session works.
+    """No more room for this user's files: a failure in JSON, the host unharmed, the next session works.
 
-    That each single call to the file system may fail, at every step, is shown in test_faults.py.
+    Disks that are full or read-only, and directories that go away: test_disks.py. That each single call to the file
+    system may fail, at every step, is shown in test_faults.py.
     """
-
-    @requires("gunicorn")
-    @pytest.mark.parametrize(
-        ("replace", "fault"),
-        [
-            (deleted, "the output directory is deleted in mid-session"),
-            (replaced_by_a_link, "the output directory is replaced by a link in mid-session"),
-            (replaced_by_a_file, "the output directory is replaced by a file in mid-session"),
-        ],
-        ids=["deleted", "link", "file"],
-    )
-    def test_a_directory_that_goes_away_costs_the_session_only(
-        self, replace: Callable[[Path, Path], None], fault: str, tmp_path: Path
-    ) -> None:
-        with serve("sync", tmp_path, workers=2) as server:
-            server.worker_pids(at_least=2)
-            assert server.start().status == 200
-            answered = server.load(["/dear"] * 10)
-            replace(server.output, tmp_path / "aside")
-            answered += server.load(["/dear"] * 10)
-            stopped = server.stop()
-            assert (stopped.status, stopped.json()["error"]) == (500, "storage_failed")
-            assert str(tmp_path) not in stopped.json()["message"]
-            if replace is replaced_by_a_link:
-                assert tree(tmp_path / "elsewhere") == {"theirs.txt": b"theirs"}
-            if replace is not deleted:
-                assert server.start().json()["error"] == "storage_failed"
-                server.output.unlink()
-            assert_the_next_session_works(server)
-            publish(fault, requests=answered, answer=told(stopped), kept="nothing", lost="everything")
 
     @requires("gunicorn")
     def test_a_disk_that_is_full_at_the_start_starts_nothing(self, tmp_path: Path) -> None:

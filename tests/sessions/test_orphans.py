@@ -240,9 +240,8 @@ def test_a_start_that_cannot_be_published_stops_its_engines_and_reports_nothing(
     assert worker.sessions.idle
 
 
-def test_a_worker_that_left_at_its_time_does_not_take_part_again(output: Path) -> None:
-    worker = machine(output)
-    worker.sessions.start(SessionOptions("cprofile", False, 0, 5.0))
+def left_at_its_time(worker: Machine) -> None:
+    """Let a worker's time be up while nobody can be told."""
     order = worker.sessions._coordinator.running()
     assert order is not None
 
@@ -257,11 +256,37 @@ def test_a_worker_that_left_at_its_time_does_not_take_part_again(output: Path) -
     worker.sessions._look()
     assert worker.sessions.live is None
     worker.sessions._coordinator.withdraw = real  # type: ignore[method-assign]
-    worker.time.reading = order.deadline + 15.1
+
+
+def test_a_worker_that_left_at_its_time_does_not_take_part_again(output: Path) -> None:
+    time = Time()
+    one, two = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    two.sessions.attend()
+    time.meanwhile = two.sessions._look
+    one.sessions.start(SessionOptions("cprofile", False, 0, 5.0))
+    left_at_its_time(one)
+    one.sessions._look()
+    assert one.sessions.live is None
+    assert two.sessions.live is not None, "who is in it still may end it"
+    two.sessions._look()
+    last = one.sessions.status().last
+    assert last is not None
+    assert last.ended_by == "deadline"
+
+
+@pytest.mark.parametrize("starts", [False, True], ids=["a look", "a start"])
+def test_a_session_that_all_left_at_its_time_is_recovered_at_once_when_the_disk_is_back(
+    output: Path, starts: bool
+) -> None:
+    worker = machine(output)
+    started = worker.sessions.start(SessionOptions("cprofile", False, 0, 5.0))
+    left_at_its_time(worker)
+    if starts:
+        assert worker.sessions.start(CPU).session.id != started.session.id
     worker.sessions._look()
     last = worker.sessions.status().last
     assert last is not None
-    assert (last.id, last.ended_by) == (order.session.id, "recovered")
+    assert (last.id, last.ended_by) == (started.session.id, "recovered")
 
 
 def test_after_the_end_of_the_process_nothing_begins(output: Path) -> None:
@@ -289,7 +314,8 @@ def test_a_worker_that_is_busy_while_the_process_ends_says_so(output: Path, capl
     worker.sessions._transition = Busy()  # type: ignore[assignment]
     with caplog.at_level(logging.WARNING):
         worker.sessions.shut_down()
-    assert "its part of the session is lost" in caplog.text
+    (record,) = caplog.records
+    assert "its part of the session is lost" in record.getMessage()
 
 
 def test_artifacts_stay_at_the_end_while_others_live_or_a_successor_comes(output: Path) -> None:
