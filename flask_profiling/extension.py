@@ -122,7 +122,7 @@ class Profiling:
         try:
             if live is None:
                 raise ProfilingError("the session was stopped before the block began; start it again")
-            visit = live.begin(CODE_ROUTE, trace_of=partial(telemetry.current_trace_id, {}))
+            visit = live.begin(CODE_ROUTE, trace_of=telemetry.trace_source({}))
             live.resume(visit)
             failed = True
             try:

@@ -4,7 +4,6 @@ here."""
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
-from functools import partial
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from flask import Flask, Request, request
 from werkzeug.routing import Rule
 
 from .sessions import Live, Sessions, Visit
-from .telemetry import current_trace_id
+from .telemetry import trace_source
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -57,17 +56,17 @@ class RequestWatch:
             live = self._sessions.live
         if live is None or environ.get("PATH_INFO") in self._own_paths:
             return self._inner(environ, start_response)
-        late = self._routes_are_late()
+        late = self._routes_are_late() if self._late is None else self._late
         route = _unrouted(environ) if late else self._route(environ, live.session_id)
-        visit = live.begin(route, trace_of=partial(current_trace_id, environ))
+        visit = live.begin(route, trace_of=trace_source(environ))
         environ[_REQUEST] = visit
-        passage = _Passage(live, visit)
+        passage = _Passage(live, visit, start_response)
         if late:
             environ[_VISIT] = passage
         else:
             live.resume(visit)
         try:
-            result = self._inner(environ, passage.answering(start_response))
+            result = self._inner(environ, passage.answer)
         except BaseException:
             live.pause(visit)
             passage.fail()
@@ -76,7 +75,8 @@ class RequestWatch:
         if isinstance(result, (list, tuple)) or _is_file_wrapper(environ, result):
             passage.end()
             return result
-        return passage.body(result)
+        passage.result = result
+        return passage
 
     def _route(self, environ: WSGIEnvironment, session_id: str) -> str:
         """Return the label of the request's route; what was matched is remembered while a session runs."""
@@ -105,14 +105,13 @@ class RequestWatch:
         Matching early runs converters a second time. Werkzeug's own are pure; the application's may be anything, so
         with those the engines begin in a before_request function, where the match is known.
         """
-        if self._late is None:
-            self._late = any(
-                not type(converter).__module__.startswith("werkzeug.")
-                for rule in self._app.url_map.iter_rules()
-                for converter in rule._converters.values()
-            )
-            if self._late:
-                self._app.before_request_funcs.setdefault(None, []).insert(0, self._begin_late)
+        self._late = any(
+            not type(converter).__module__.startswith("werkzeug.")
+            for rule in self._app.url_map.iter_rules()
+            for converter in rule._converters.values()
+        )
+        if self._late:
+            self._app.before_request_funcs.setdefault(None, []).insert(0, self._begin_late)
         return self._late
 
     def _begin_late(self) -> None:
@@ -124,30 +123,31 @@ class RequestWatch:
 
 
 class _Passage:
-    """One watched request: its status, its body, its end."""
+    """One watched request: its status, its body, its end.
 
-    def __init__(self, live: Live, visit: Visit) -> None:
+    Each call of a function of ours is an event for the engines, so there are few. ``result`` is what the app returned.
+    """
+
+    result: Iterable[bytes] = ()
+
+    def __init__(self, live: Live, visit: Visit, start_response: StartResponse) -> None:
         self.live = live
         self.visit = visit
+        self._start_response = start_response
         self._failed = False
         self._status = 0
         self._ended = False
         self._bytes_left: int | None = None
-        self._result: Iterable[bytes] = ()
         self._iterator: Iterator[bytes] | None = None
 
-    def answering(self, start_response: StartResponse) -> StartResponse:
-        def answer(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
-            self._failed = status.startswith("5")
-            self._status = int(status[:3]) if status[:3].isdecimal() else 0
-            self._bytes_left = _content_length(headers)
-            return start_response(status, headers, *exc_info)
-
-        return answer
-
-    def body(self, result: Iterable[bytes]) -> _Passage:
-        self._result = result
-        return self
+    def answer(self, status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Callable[[bytes], object]:
+        self._failed = status.startswith("5")
+        self._status = int(status[:3]) if status[:3].isdecimal() else 0
+        for name, value in headers:
+            if name.lower() == "content-length" and value.isdecimal():
+                self._bytes_left = int(value)
+                break
+        return self._start_response(status, headers, *exc_info)
 
     def end(self) -> None:
         if not self._ended:
@@ -168,9 +168,12 @@ class _Passage:
         over = True
         try:
             if self._iterator is None:
-                self._iterator = iter(self._result)
+                self._iterator = iter(self.result)
             chunk = next(self._iterator)
-            over = self._is_last(chunk)
+            over = False
+            if self._bytes_left is not None:
+                self._bytes_left -= len(chunk)
+                over = self._bytes_left <= 0
         except StopIteration:
             raise
         except BaseException:
@@ -183,14 +186,8 @@ class _Passage:
                 self.end()
         return chunk
 
-    def _is_last(self, chunk: bytes) -> bool:
-        if self._bytes_left is None:
-            return False
-        self._bytes_left -= len(chunk)
-        return self._bytes_left <= 0
-
     def close(self) -> None:
-        close = getattr(self._result, "close", None)
+        close = getattr(self.result, "close", None)
         if close is None:
             self.end()
             return
@@ -249,14 +246,6 @@ def _label(environ: WSGIEnvironment, rule: Rule) -> str:
 
 def _unrouted(environ: WSGIEnvironment) -> str:
     return f"{_method(environ)} (no route)"
-
-
-def _content_length(headers: list[tuple[str, str]]) -> int | None:
-    """Return the length of the body, where the app says it."""
-    for name, value in headers:
-        if name.lower() == "content-length" and value.isdecimal():
-            return int(value)
-    return None
 
 
 def _is_file_wrapper(environ: WSGIEnvironment, result: object) -> bool:

@@ -77,6 +77,14 @@ def count_session(session: Session, artifacts: Iterable[Artifact]) -> None:
     _contained(record)
 
 
+def trace_source(environ: Mapping[str, object]) -> Callable[[], str] | None:
+    """Return what :func:`current_trace_id` will be for this request, to be called later; None where there is nothing
+    that could tell."""
+    if "HTTP_TRACEPARENT" in environ or "opentelemetry.trace" in sys.modules:
+        return partial(current_trace_id, environ)
+    return None
+
+
 def current_trace_id(environ: Mapping[str, object]) -> str:
     """Return the trace that the calling thread's request belongs to, as 32 hexadecimal digits; empty where none does.
 

@@ -19,7 +19,7 @@ from flask import Flask
 from flask_profiling import Profiling, telemetry
 from flask_profiling.archive import load
 from flask_profiling.errors import BadRequest
-from flask_profiling.telemetry import current_trace_id
+from flask_profiling.telemetry import current_trace_id, trace_source
 from tests.components import missing, requires
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -192,10 +192,16 @@ class TestTheTraceIdOfARequest:
         environ = {"HTTP_TRACEPARENT": HEADER, "opentelemetry-flask.span_key": Broken()}
         assert current_trace_id(environ) == TRACE
 
+    def test_it_is_asked_for_later_where_something_could_tell(self) -> None:
+        later = trace_source({"HTTP_TRACEPARENT": HEADER})
+        assert later is not None
+        assert later() == TRACE
+
     def test_it_imports_nothing(self) -> None:
         code = (
-            "import sys; from flask_profiling.telemetry import current_trace_id; "
+            "import sys; from flask_profiling.telemetry import current_trace_id, trace_source; "
             f"assert current_trace_id({{'HTTP_TRACEPARENT': '{HEADER}'}}) == '{TRACE}'; "
+            "assert trace_source({}) is None; "
             "assert not any(name.startswith('opentelemetry') for name in sys.modules)"
         )
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -107,7 +107,7 @@ class Brief:
 class Walk:
     """The tree of one route, as far as one thread at a time walks it: that which :attr:`thread` names.
 
-    ``frame`` is what :func:`lasting_frame` returned, while the walk is ``running``.
+    ``frame`` is that of what called for the engine, while the walk is ``running``.
     """
 
     __slots__ = ("frame", "nodes", "root", "route", "running", "thread", "top")
@@ -120,9 +120,9 @@ class Walk:
         self.running = False
         self.frame: FrameType | None = None
 
-    def begin(self, now: float) -> None:
+    def begin(self, thread: int, frame: FrameType | None, now: float) -> None:
         """A request (or a chunk of its body) goes on in the calling thread."""
-        self.running = True
+        self.running, self.thread, self.frame = True, thread, frame
         self.top = self.root
         self.root.calls += 1
         self.root.seconds -= now

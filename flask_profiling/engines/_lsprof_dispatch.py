@@ -26,7 +26,6 @@ from ._lsprof_pool import (
     Slot,
     counted_notes,
     graph_of,
-    lasting_frame,
     was_forgotten,
 )
 from ._lsprof_python import PythonProfiler
@@ -168,16 +167,16 @@ class MonitoringCollector:
                 self._pool.give_up(known)
         slot = self._pool.take(route)
         profiler = slot.profiler
-        slot.frame = lasting_frame(sys._getframe(2))
+        slot.frame = sys._getframe(1).f_back
         starts.slot = slot
         self._throws.cb = getattr(profiler, self._kit.throw)
         self._ends.cb = getattr(profiler, self._kit.end)
         starts.cb = getattr(profiler, self._kit.start)
         return slot
 
-    def leave(self, slot: Slot[Any]) -> None:
+    def leave(self, slot: Slot[Any] | None) -> None:
         """Stop sending, and end the calls that are open: all frames here that began after enter, this one first."""
-        if not slot.running:
+        if slot is None or not slot.running:
             return
         starts, throws, ends = self._starts, self._throws, self._ends
         if starts.slot is not slot:

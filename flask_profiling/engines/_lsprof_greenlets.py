@@ -80,8 +80,10 @@ class GreenletCollector:
         sys.setprofile(hook)
         return slot, hook, greenlet
 
-    def leave(self, token: _Token) -> None:
+    def leave(self, token: _Token | None) -> None:
         """Stop profiling this greenlet; calls that are open end now."""
+        if token is None:
+            return
         slot, hook, greenlet = token
         if not slot.running:
             return

@@ -21,7 +21,6 @@ from ._lsprof_pool import (
     Pool,
     Slot,
     counted_notes,
-    lasting_frame,
     was_forgotten,
 )
 
@@ -88,7 +87,7 @@ class NativeCollector:
         if hook is not None and not self._may_replace(hook):
             return None
         slot = self._pool.take(route)
-        slot.frame = lasting_frame(sys._getframe(2))
+        slot.frame = sys._getframe(1).f_back
         profiler = slot.profiler
         profiler.live = True
         profiler.thread = threading.get_ident()
@@ -110,9 +109,9 @@ class NativeCollector:
         self._left_out += 1
         return False
 
-    def leave(self, slot: Slot[_RequestProfiler]) -> None:
+    def leave(self, slot: Slot[_RequestProfiler] | None) -> None:
         """Stop profiling this thread; calls that are open end now."""
-        if not slot.running:
+        if slot is None or not slot.running:
             return
         profiler = slot.profiler
         profiler.live = False

@@ -85,7 +85,7 @@ P = TypeVar("P", bound=Profiler)
 class Slot(Generic[P]):
     """A profiler of one route, used by one request at a time.
 
-    ``running`` is true from enter to leave; ``frame``, kept only in between, is what :func:`lasting_frame` returned.
+    ``running`` is true from enter to leave; ``frame``, kept only in between, is that of what called for the engine.
     """
 
     __slots__ = ("frame", "profiler", "route", "running", "uses")
@@ -158,29 +158,25 @@ class Pool(Generic[P]):
         self._folded[route] = graph if known is None else CallGraph.merge([known, graph])
 
 
-def lasting_frame(entered: FrameType) -> FrameType | None:
-    """Return a frame that stays on the stack of a request from enter to leave, given the one that calls the engine.
-
-    That is its caller, unless it can be suspended and resumed in between: then None.
-    """
-    frame = entered.f_back
-    return None if frame is None or frame.f_code.co_flags & _RESUMABLE else frame
-
-
 class HasFrame(Protocol):
-    """What works for a request: ``frame`` is what :func:`lasting_frame` returned."""
+    """What works for a request: ``frame`` is that of what called for the engine, on the stack from enter to leave."""
 
     frame: FrameType | None
 
 
 def was_forgotten(slot: HasFrame) -> bool:
-    """Say whether a running request is over in the calling thread, though nobody called leave: its frame is gone."""
+    """Say whether a running request is over in the calling thread, though nobody called leave: its frame is gone.
+
+    A frame that can be suspended says nothing: it may be resumed.
+    """
+    if slot.frame is None or slot.frame.f_code.co_flags & _RESUMABLE:
+        return False
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         if frame is slot.frame:
             return False
         frame = frame.f_back
-    return slot.frame is not None
+    return True
 
 
 def read_stats(profiler: Profiler) -> Sequence[StatsRow]:

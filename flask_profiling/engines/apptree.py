@@ -20,7 +20,7 @@ from . import EngineOptions
 from ._appcode import application_code
 from ._apppaths import NOBODY, Brief, Budget, Node, Walk
 from ._dispatch import PATHS_TOOL_ID, free_tool, listen, take_tool
-from ._lsprof_pool import lasting_frame, was_forgotten
+from ._lsprof_pool import was_forgotten
 
 NO_TOOL_NOTE = (
     "Paths of application code are estimated too: the tool id of sys.monitoring that they need was in use, as by "
@@ -186,9 +186,7 @@ class ApplicationTreeEngine:
         except (KeyError, IndexError):
             walk = Walk(route)
             self._all.append(walk)
-        walk.thread = thread
-        walk.frame = lasting_frame(sys._getframe(1))
-        walk.begin(perf_counter())
+        walk.begin(thread, sys._getframe(1).f_back, perf_counter())
         self._running[thread] = walk
         return walk
 
@@ -196,14 +194,20 @@ class ApplicationTreeEngine:
         """End what :meth:`enter` began, in the same thread; harmless after :meth:`stop`."""
         if not isinstance(token, Walk) or not token.running:
             return
-        if self._give_up(token) == self._current():  # else the thread that entered may be inside a callback with it
+        if token.thread != self._current():  # that thread may be inside a callback with it
+            self._give_up(token)
+            return
+        self._running.pop(token.thread, None)
+        token.end(perf_counter())
+        try:
+            self._free[token.route].append(token)
+        except KeyError:
             self._free.setdefault(token.route, []).append(token)
 
-    def _give_up(self, walk: Walk) -> int:
+    def _give_up(self, walk: Walk) -> None:
         if self._running.get(walk.thread) is walk:
             del self._running[walk.thread]
         walk.end(perf_counter())
-        return walk.thread
 
     def stop(self) -> Recording:
         """End collecting, put everything back as it was and return the tree."""

@@ -7,18 +7,15 @@ the Python.
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ..errors import Unavailable
 from ..model import CallGraphs, Recording
 from . import EngineOptions
 from ._lsprof_pool import Harvest
-
-_log = logging.getLogger("flask_profiling")
 
 NOTES = (
     "Time in functions written in C counts as self time of the Python function that called them.",
@@ -43,7 +40,7 @@ class Collector(Protocol):
         """Profile the calling thread; returns what leave needs, or None when there is nothing to leave."""
 
     def leave(self, token: Any) -> None:
-        """End what enter began."""
+        """End what enter began; None is what it returned where it began nothing."""
 
     def stop(self) -> Harvest:
         """Put everything back and return what was counted."""
@@ -92,8 +89,11 @@ class CProfileEngine:
         self.options = options
         self._given = collector
         self._collector: Collector | None = None
-        self._entered = False
-        self._faults = 0
+        # From start on the collector's own, for each call between would be an event of ours:
+        # begin to attribute what the calling thread does to a route; returns a token for leave
+        self.enter: Callable[[str], object] = lambda route: None
+        # end what enter began, in the same thread; harmless after stop
+        self.leave: Callable[[Any], None] = lambda token: None
 
     def start(self) -> None:
         """Begin to collect.
@@ -103,25 +103,7 @@ class CProfileEngine:
         collector = self._given or pick_collector()
         collector.start()
         self._collector = collector
-
-    def enter(self, route: str) -> object:
-        """Begin to attribute what the calling thread does to ``route``; returns a token for :meth:`leave`."""
-        if self._collector is None:
-            return None
-        try:
-            return self._collector.enter(route)
-        except Exception:
-            self._report("enter")
-            return None
-
-    def leave(self, token: object) -> None:
-        """End what :meth:`enter` began, in the same thread; harmless after :meth:`stop`."""
-        if token is None or self._collector is None:
-            return
-        try:
-            self._collector.leave(token)
-        except Exception:
-            self._report("leave")
+        self.enter, self.leave = collector.enter, collector.leave
 
     def stop(self) -> Recording:
         """End collecting, put everything back as it was and return one call graph per route."""
@@ -129,22 +111,9 @@ class CProfileEngine:
             return Recording("cprofile", CallGraphs({}), NOTES)
         harvest = self._collector.stop()
         notes = NOTES + greenlet_notes(sys.modules, patched=_threads_are_greenlets()) + harvest.notes
-        if self._faults:
-            notes += (
-                f"Requests that are missing or incomplete because the profiler failed: {self._faults}; see the log.",
-            )
         return Recording("cprofile", CallGraphs(harvest.routes), notes)
 
     def abandon(self) -> None:
         """In a forked child: put it back as it was, and keep nothing."""
         if self._collector is not None:
             self._collector.abandon()
-
-    def _report(self, where: str) -> None:
-        # The request goes on. A request that is out of stack or memory has none left for logging either.
-        self._faults += 1
-        if self._faults == 1:
-            try:
-                _log.exception("the profiler failed in %s; the request goes on without it", where)
-            except Exception:
-                return

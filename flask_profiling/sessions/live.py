@@ -13,7 +13,7 @@ from ..engines import Engine, MeasuredEngine, RequestEngine, SingleRequestEngine
 from ..errors import ProfilingError
 from ..model import Part, Recording, RouteTimes, WorkerId, bucket_of
 from ..model.requests import MOST_TRACED, TracedRequest, slowest_traced
-from .pauses import Pauses, Place
+from .pauses import Pauses
 from .slow import WITHOUT_CALLS, Finished, SlowLog
 
 logger = logging.getLogger("flask_profiling")
@@ -49,7 +49,7 @@ class Visit:
         self.trace_of = trace_of
         self.cpu = 0.0
         self.cpu_mark: float | None = None
-        self.place: Place | None = None
+        self.place: tuple[int, str | None] | None = None
         self.tokens: list[tuple[RequestEngine, object]] = []
         self.thread = ""
         self.single: object = None
@@ -120,7 +120,10 @@ class Live:
         self._lock = threading.Lock()
         self._wall_clock = wall_clock
         self._cpu_clock = cpu_clock
-        self._pauses = Pauses(wall_clock)
+        # which route each thread (or greenlet) works on; asked late: where gevent has patched threads, it names these
+        self._at_work: dict[int, str] = {}
+        self._current = threading.get_ident
+        self._pauses = Pauses(self._at_work, wall_clock)
         self._pauses.start()
 
     def begin(self, route: str, *, trace_of: Callable[[], str] | None = None) -> Visit:
@@ -138,7 +141,9 @@ class Live:
         visit.cpu_mark = self._cpu_clock()
         if self._stopped:
             return
-        visit.place = self._pauses.enter(visit.route)
+        thread, routes = self._current(), self._at_work
+        visit.place = thread, routes.get(thread)
+        routes[thread] = visit.route
         for engine in self._request_engines:
             try:
                 token = engine.enter(visit.route) if engine is not self._single else self._entered(visit)
@@ -156,8 +161,12 @@ class Live:
             except Exception as error:
                 self._log_once(engine, error)
         if visit.place is not None:
-            self._pauses.leave(visit.place)
+            thread, before = visit.place
             visit.place = None
+            if before is None:
+                self._at_work.pop(thread, None)
+            else:
+                self._at_work[thread] = before
         if visit.cpu_mark is not None:  # else it never came to the host's code
             visit.cpu += self._cpu_clock() - visit.cpu_mark
             visit.cpu_mark = None
@@ -165,18 +174,21 @@ class Live:
     def end(self, visit: Visit, *, failed: bool, status: int = 0) -> None:
         """The request is over, its body sent or given up; ``status`` is that of its answer (0: it had none)."""
         wall = self._wall_clock() - visit.started
-        traced = self._traced(visit, wall)
+        traced = () if visit.trace_of is None else self._traced(visit, wall)
         with self._lock:
             self._in_flight -= 1
             self._open.pop(id(visit), None)
             is_counted = not self._stopped
             if is_counted:
-                tally = self._tallies.setdefault(visit.route, _Tally())
+                tally = self._tallies.get(visit.route)
+                if tally is None:
+                    tally = self._tallies[visit.route] = _Tally()
                 tally.add(wall=wall, cpu=visit.cpu, failed=failed)
                 if traced:
                     tally.traced = slowest_traced((*tally.traced, *traced))
         if is_counted:
-            self._settle(visit)
+            if visit.single is not None:
+                self._settle(visit)
             if self._slow is not None and wall >= self._slow.threshold:
                 self._keep(self._slow, visit, wall=wall, status=status, is_running=False)
         visit.trace_of = None  # it may know the request, which may know the visit
@@ -207,7 +219,8 @@ class Live:
             if self._stopped:
                 return
             self._tallies.setdefault(visit.route, _Tally()).cpu += visit.cpu
-        self._settle(visit)
+        if visit.single is not None:
+            self._settle(visit)
 
     def memory(self) -> dict[str, int]:
         """Return the bytes that this worker holds for the session by what holds them, of engines that know."""
@@ -266,8 +279,7 @@ class Live:
 
     def _settle(self, visit: Visit) -> None:
         """Let the engine add the request to its route."""
-        if self._single is None or visit.single is None:
-            return
+        assert self._single is not None
         try:
             visit.weight = self._single.end_request(visit.single)
         except Exception as error:
@@ -295,7 +307,8 @@ class Live:
         for visit in still_open:
             wall = self._wall_clock() - visit.started
             if wall >= slow.threshold:
-                self._settle(visit)
+                if visit.single is not None:
+                    self._settle(visit)
                 self._keep(slow, visit, wall=wall, status=0, is_running=True)
         notes = () if self._single is not None or not self._request_engines else (WITHOUT_CALLS,)
         try:
@@ -324,7 +337,8 @@ class Live:
         self._notes.append(
             f"{type(engine).__name__} failed inside a request; what it recorded is incomplete, the log has details"
         )
-        logger.warning("profiling: an engine failed inside a request; the request goes on", exc_info=error)
+        with suppress(Exception):  # a request that is out of stack or memory has none left for logging
+            logger.warning("profiling: an engine failed inside a request; the request goes on", exc_info=error)
 
 
 def _trace_id(visit: Visit) -> str:

@@ -9,19 +9,20 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Literal
 
-Place = tuple[int, str | None]
 Listener = Callable[[Literal["start", "stop"], dict[str, int]], object]
 
 
 class Pauses:
     """Adds up the pauses by the route that the collecting thread works on.
 
-    A collection runs in the thread (or greenlet) whose allocation triggered it, and no two run at once. ``clock`` is in
-    seconds of wall time; ``callbacks`` is :data:`gc.callbacks`.
+    A collection runs in the thread (or greenlet) whose allocation triggered it, and no two run at once. ``routes`` are
+    what each thread works on, by its identifier; ``clock`` is in seconds of wall time; ``callbacks`` is
+    :data:`gc.callbacks`.
     """
 
     def __init__(
         self,
+        routes: Mapping[int, str],
         clock: Callable[[], float] = time.perf_counter,
         *,
         callbacks: list[Listener] = gc.callbacks,
@@ -32,7 +33,7 @@ class Pauses:
         self._clock = clock
         self._callbacks = callbacks
         self._begun: float | None = None
-        self._routes: dict[int, str] = {}
+        self._routes = routes
         # Late: where gevent has patched threads, this names the greenlet.
         self._current = threading.get_ident
 
@@ -44,21 +45,6 @@ class Pauses:
         """End listening; other listeners are not touched."""
         with suppress(ValueError):
             self._callbacks.remove(self._heard)
-
-    def enter(self, route: str) -> Place:
-        """The calling thread works on ``route`` now; returns what :meth:`leave` takes."""
-        thread = self._current()
-        before = self._routes.get(thread)
-        self._routes[thread] = route
-        return thread, before
-
-    def leave(self, place: Place) -> None:
-        """The thread that entered works on what it did before."""
-        thread, before = place
-        if before is None:
-            self._routes.pop(thread, None)
-        else:
-            self._routes[thread] = before
 
     def share(self, routes: Mapping[str, float]) -> float:
         """Return which part of the wall time of requests the pauses in them took; ``routes`` are seconds of each."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import random
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from typing import Any
 import pytest
 
 from flask_profiling.engines import RequestEngine, create
-from flask_profiling.engines._lsprof_pool import Harvest
 from flask_profiling.engines.cprofile import GREENLETS_NOTE, NOTES, CProfileEngine, greenlet_notes, pick_collector
 from flask_profiling.errors import Unavailable
 from tests.components import requires
@@ -329,35 +327,6 @@ def test_a_request_at_the_recursion_limit_goes_on_as_without_us(engine: CProfile
     assert deepest > 100
     request(engine, "GET /x", TWO_CALLERS.run)
     assert_true(graphs(engine.stop())["GET /x"], TWO_CALLERS, 1)
-
-
-def test_a_fault_of_the_collector_is_logged_once_and_the_request_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken:
-        def start(self) -> None: ...
-
-        def enter(self, route: str) -> object:
-            raise OSError("enter")
-
-        def leave(self, token: object) -> None:
-            raise OSError("leave")
-
-        def stop(self) -> Harvest:
-            return Harvest({}, ())
-
-        def abandon(self) -> None: ...
-
-    engine = CProfileEngine(OPTIONS, collector=Broken())
-    engine.start()
-    with caplog.at_level(logging.ERROR, "flask_profiling"):
-        assert engine.enter("GET /x") is None
-        engine.leave(object())
-    assert [record.message for record in caplog.records] == [
-        "the profiler failed in enter; the request goes on without it"
-    ]
-    assert (
-        engine.stop().notes[-1]
-        == "Requests that are missing or incomplete because the profiler failed: 2; see the log."
-    )
 
 
 # start and stop
