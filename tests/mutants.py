@@ -114,7 +114,7 @@ def _expression_changes(node: ast.expr) -> Iterator[tuple[_Place, str, str]]:
         for left_out in node.values:
             kept = word.join(f"({ast.unparse(value)})" for value in node.values if value is not left_out)
             yield node, f"operand of{word}left out".replace("  ", " "), f"({kept})"
-    elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitOr, ast.BitAnd)):
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitOr, ast.BitAnd)) and not _is_optional(node):
         for kept_side in (node.left, node.right):
             yield node, "flag left out", f"({ast.unparse(kept_side)})"
     elif isinstance(node, ast.Compare):
@@ -127,6 +127,11 @@ def _expression_changes(node: ast.expr) -> Iterator[tuple[_Place, str, str]]:
         yield from _call_changes(node)
     elif isinstance(node, ast.Constant):
         yield from _constant_changes(node)
+
+
+def _is_optional(node: ast.BinOp) -> bool:
+    """Tell whether it is a type with ``None``, which only a type checker sees wherever it stands."""
+    return isinstance(node.right, ast.Constant) and node.right.value is None
 
 
 def _constant_changes(node: ast.Constant) -> Iterator[tuple[_Place, str, str]]:

@@ -45,6 +45,7 @@ from tests.mutation_copy import PROJECT
         ("if TYPE_CHECKING:\n    import a", set()),
         ("x = f'{a and b}'", set()),
         ("x: a | b = c", set()),
+        ("X = a[b | None]", set()),
     ],
 )  # fmt: skip
 def test_each_check_is_turned_off_once(source: str, expected: set[str]) -> None:

@@ -241,7 +241,7 @@ class Sessions:
         live = self.live
         if live is not None and (order is None or order.session.id != live.session_id):
             self._leave_session()
-            self._lost = order is None and not self._coordinator.ended(live.session_id)
+            self._lost = not self._coordinator.ended(live.session_id)
         if order is None or self.live is not None:
             return
         if order.session.id == self._left and not self._is_stale(order):
@@ -305,12 +305,10 @@ class Sessions:
         return part
 
     def _depart(self, *, recycled: bool) -> tuple[Order | None, Part | None]:
-        """Leave the session and the other workers; returns the order when this worker, as the last one, must
-        collect."""
+        """Leave the session; returns the order when this worker, as the last one, must collect."""
         live = self.live
         part = self._leave_session()
         with self._coordinator.locked():
-            self._coordinator.leave()
             order = self._coordinator.running()
             if live is None or order is None or order.session.id != live.session_id or self._others(live.session_id):
                 return None, None

@@ -251,7 +251,8 @@ def test_files_of_several_workers_carry_their_pids() -> None:
 
 def test_no_path_and_no_other_kind_of_file_is_adopted() -> None:
     shelf = Shelf()
-    stored(HEAPS, shelf, part(ONE, heap("../../etc/812.snap", "x.a", "x.exe", "snap")))
+    stopped = stored(HEAPS, shelf, part(ONE, heap("../../etc/812.snap", "x.a", "x.exe", "snap")))
+    assert [artifact.type for artifact in stopped.artifacts] == ["snap", "a"]
     assert shelf.contents["snap-prof-test-0001"] == str(Path("spool/812.snap")).encode()
     assert len(shelf.contents) == 2
 

@@ -123,6 +123,31 @@ def test_failed_requests_are_counted_apart_and_routes_by_themselves(clocks: Cloc
     assert requests["GET /a"].gc_time == 0.0
 
 
+@pytest.mark.parametrize(("seconds", "is_said"), [(0.05, True), (0.049, False)])
+def test_collecting_garbage_is_said_from_a_twentieth_of_the_time_on(
+    clocks: Clocks, seconds: float, is_said: bool
+) -> None:
+    session = live(clocks)
+    visit = session.begin("GET /")
+    clocks.wall += 1.0
+    session.end(visit, failed=False)
+    session._pauses.by_route["GET /"] = seconds
+    part = session.stop()
+    assert bool(notes_of(part)) is is_said
+    assert part.requests["GET /"].gc_time == seconds
+
+
+class Weighed(Quiet):
+    """Knows what it holds."""
+
+    def memory(self) -> dict[str, int]:
+        return {"paths": 3000}
+
+
+def test_what_a_worker_holds_is_told_by_the_engines_that_know(clocks: Clocks) -> None:
+    assert live(clocks, CountingEngine(), Weighed()).memory() == {"paths": 3000}
+
+
 def test_a_share_adds_its_cpu_time_and_is_no_request(clocks: Clocks) -> None:
     session = live(clocks)
     visit = session.begin("GET /")

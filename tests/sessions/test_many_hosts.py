@@ -223,6 +223,7 @@ def test_a_host_that_took_part_and_is_silent_at_the_stop_is_named(pair: tuple[Ho
     assert set(stopped.hosts) == {"one"}
     assert "host two took part and did not answer the stop in time" in stopped.notes
     assert 30 <= hub.time.reading - before < 31
+    assert max(hub.time.slept) < 0.1
 
 
 def test_a_host_that_is_not_seen_any_more_is_named_without_a_wait(pair: tuple[Host, Host], hub: Hub) -> None:

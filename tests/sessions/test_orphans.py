@@ -213,7 +213,7 @@ def test_a_stop_waits_longer_for_a_worker_that_writes(output: Path) -> None:
         second.sessions._coordinator.report(session.session_id, "writing")
         second.time.reading += 1
 
-    assert 120 <= waited(output, write) < 122
+    assert 120 <= waited(output, write) < 121
 
 
 def test_a_start_waits_two_seconds_for_the_others(output: Path) -> None:

@@ -184,10 +184,10 @@ def test_a_part_that_comes_too_late_is_dropped_and_leaves_nothing(output: Path) 
 def test_a_forgotten_session_stops_itself(output: Path) -> None:
     worker = machine(output)
     worker.sessions.start(SessionOptions("cprofile", False, 0, 5.0))
-    worker.time.reading += 4.9
+    worker.time.reading = 1004.9
     worker.sessions._tick(False)
     assert not worker.sessions.idle
-    worker.time.reading += 0.2
+    worker.time.reading = 1005.0
     worker.sessions._tick(False)
     status = worker.sessions.status()
     assert status.session is None
@@ -327,6 +327,14 @@ def test_a_worker_whose_first_request_is_a_stop_is_known_to_the_others(output: P
     time.meanwhile = lambda: first.sessions._tick(False)
     assert {worker.pid for worker in second.sessions.stop().workers} == {1, 2}
     assert {state.worker.pid for state in first.sessions.status().workers} == {1, 2}
+
+
+def test_a_worker_whose_file_was_deleted_is_known_again_at_its_next_look(output: Path) -> None:
+    first, second = two_workers(output)
+    for path in (output / ".state" / "workers").iterdir():
+        path.unlink()
+    second.sessions._tick(False)
+    assert [state.worker.pid for state in first.sessions.status().workers] == [2]
 
 
 def test_a_part_that_could_not_be_delivered_is_in_the_answer_of_its_own_worker(output: Path) -> None:

@@ -126,7 +126,12 @@ def test_a_slow_request_is_kept_with_its_calls() -> None:
 def test_exactly_the_threshold_is_slow() -> None:
     requests = Requests(SingleEngine())
     requests.serve("GET /", 0.5)
-    assert len(requests.stop()[1]) == 1
+    requests.begin("GET /running")
+    requests.clock.reading += 0.5
+    assert {(request.route, request.is_running) for request in requests.stop()[1]} == {
+        ("GET /", False),
+        ("GET /running", True),
+    }
 
 
 def test_without_a_threshold_no_request_is_told_from_another() -> None:
@@ -229,6 +234,7 @@ def test_what_is_still_running_and_too_long_is_kept_as_far_as_it_came() -> None:
     assert kept.tree is not None
     requests.live.pause(recent)
     requests.live.end(recent, failed=False)  # after the stop, without effect
+    assert engine.ended == [1], "what it called is in its route, too"
     assert engine.asked == [1]
 
 
