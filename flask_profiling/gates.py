@@ -8,12 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .config import Config, flag
+from .config import Config, flag, shown
 from .errors import Forbidden, Unauthorized
 
 OPEN_ENVIRONMENTS = ("development", "staging", "local")
 
-_SHOWN_LENGTH = 40
 # Proxies set one of these, and many of them a loopback Host of their own.
 _FORWARDING = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_REAL_IP", "HTTP_VIA")
 _HOST = re.compile(r"(?P<name>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE | re.ASCII)
@@ -76,7 +75,7 @@ def _against_switch(sources: Mapping[str, object]) -> list[str]:
         try:
             said.append(flag(value))
         except ValueError:
-            return [f"{source} is {_shown(value)}, which is neither true nor false; set it to true"]
+            return [f"{source} is {shown(value)}, which is neither true nor false; set it to true"]
     if all(said):
         return []
     if any(said):
@@ -89,10 +88,10 @@ def _against_environment(sources: Mapping[str, object]) -> list[str]:
         return ["FLASK_ENV is unset, which means production; set FLASK_ENV=development"]
     for source, value in sources.items():
         if not isinstance(value, str) or _plain(value) not in OPEN_ENVIRONMENTS:
-            return [f"{source} is {_shown(value)}; profiling needs {_listed(OPEN_ENVIRONMENTS)}"]
+            return [f"{source} is {shown(value)}; profiling needs {_listed(OPEN_ENVIRONMENTS)}"]
     if len({_plain(str(value)) for value in sources.values()}) == 1:
         return []
-    said = ", ".join(f"{source} is {_shown(value)}" for source, value in sources.items())
+    said = ", ".join(f"{source} is {shown(value)}" for source, value in sources.items())
     return [f"the sources of the environment disagree: {said}; set all to the same"]
 
 
@@ -129,7 +128,7 @@ def check_caller(config: Config, caller: Caller) -> None:
     is_loopback = _is_loopback(name)
     if not is_loopback and host not in config.allowed_hosts and name not in config.allowed_hosts:
         raise Forbidden(
-            f"the Host {_shown(host)} is not answered; use http://localhost, or list it in PROFILING_ALLOWED_HOSTS"
+            f"the Host {shown(host)} is not answered; use http://localhost, or list it in PROFILING_ALLOWED_HOSTS"
         )
     _check_site(caller, host, is_loopback)
     is_local = is_loopback and not (caller.forwarded and config.token)
@@ -189,15 +188,6 @@ def _check_token(token: str, authorization: str | None, *, required: bool) -> No
 
 def _plain(value: str) -> str:
     return value.strip().lower()
-
-
-def _shown(value: object) -> str:
-    """Return a value for one line of a log or an answer, which a caller cannot use to forge another."""
-    try:
-        text = ascii(value)
-    except Exception:  # a value of the host's own class
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
 
 
 def _listed(names: tuple[str, ...]) -> str:

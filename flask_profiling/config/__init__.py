@@ -22,9 +22,11 @@ __all__ = [
     "load",
     "session_options",
     "setting_of",
+    "shown",
 ]
 
 flag = reading.flag
+shown = reading.shown
 
 _WHERE = {"app.config": "in app.config", "environment": "in the environment", "default": "by default"}
 _LIKENESS = 0.75

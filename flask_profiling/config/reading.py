@@ -153,7 +153,8 @@ def _matching(pattern: re.Pattern[str], found: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as a message may show it: in ASCII, on one line, and not long."""
+    """Return a value as a log or an answer may show it: in ASCII, not long, and on one line, for it must forge no
+    other."""
     try:
         written = ascii(value)
     except Exception:  # a value of the host's own class

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 
 from ..errors import DamagedData
 
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
-
 
 def mapping(value: object) -> Mapping[str, object]:
     """Return ``value`` as a mapping with text keys."""
