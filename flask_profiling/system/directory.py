@@ -107,8 +107,10 @@ class PrivateDirectory:
             file = self.open(name)
             if file is None:
                 return None
-            pieces, left = [], limit + 1
+            pieces: list[bytes] = []
             with file:
+                # Not read to learn that: so much may be more than there is memory.
+                left = 0 if self.system.fstat(file.fileno()).st_size > limit else limit + 1
                 while left and (piece := file.read(min(left, PIECE))):
                     pieces.append(piece)
                     left -= len(piece)

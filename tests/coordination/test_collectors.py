@@ -461,6 +461,25 @@ def test_a_part_of_another_session_or_a_damaged_one_is_left_out(worker: Make, ou
     assert one.parts("prof-a-0001") == ()
 
 
+@pytest.mark.parametrize(("size", "is_read"), [(1 << 30, True), ((1 << 30) + 1, False)], ids=["1 GiB", "and a byte"])
+def test_a_part_of_more_than_1_gib_is_not_even_looked_into(
+    worker: Make, output: Path, size: int, is_read: bool
+) -> None:
+    reads: list[int] = []
+
+    def read(descriptor: int, length: int) -> bytes:
+        reads.append(length)
+        return b""  # so long it was, and then somebody cut it short
+
+    one, two = worker(ONE), worker(TWO, read=read)
+    publish(one, order())
+    one.deliver(Part(ONE, "prof-a-0001", {}, ()))
+    (part,) = (output / ".state" / "parts" / "prof-a-0001").glob("*@test.json")
+    os.truncate(part, size)
+    assert two.parts("prof-a-0001") == ()
+    assert bool(reads) is is_read
+
+
 def test_who_took_part_is_read_from_the_names_alone(worker: Make, output: Path) -> None:
     one = worker(ONE)
     publish(one, order())
