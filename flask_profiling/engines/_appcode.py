@@ -46,7 +46,10 @@ def is_own_code(code: CodeType) -> bool:
 def _judged(filename: str, named: tuple[str, ...], libraries: tuple[str, ...]) -> bool:
     if filename.startswith("<"):  # <frozen …>, <string>, namedtuples and the like
         return False
-    path = os.path.realpath(filename)
+    try:
+        path = os.path.realpath(filename)
+    except (OSError, ValueError):  # compiled under a name that no file can have, or the working directory is gone
+        path = filename
     if path.startswith(_PACKAGE):
         return False
     if named:
