@@ -134,7 +134,7 @@ class Sessions:
                 ended = self._withdrawn(running, by="recovered" if self._is_stale(running) else by)
             if ended is None:
                 raise stopped_elsewhere(running.session.id)
-            part = self._leave_session() if self.live is not None else None
+            part = self._leave_session()
         return self._collect(ended, part)
 
     def status(self) -> Status:
@@ -226,7 +226,7 @@ class Sessions:
 
     def _expire(self, live: Live) -> None:
         try:
-            self.stop(by="deadline")
+            self.stop(by="deadline", session_id=live.session_id)
         except NotRunning:
             pass
         finally:

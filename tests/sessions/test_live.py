@@ -216,6 +216,15 @@ def test_the_part_says_whose_it_is_and_what_was_noted_at_the_start(clocks: Clock
     assert notes_of(part) == ["worker 812: busy"]
 
 
+def test_an_engine_that_does_not_want_to_see_requests_sees_none(clocks: Clocks) -> None:
+    session = live(clocks, Quiet())
+    visit = session.begin("GET /")
+    session.resume(visit)
+    session.pause(visit)
+    session.end(visit, failed=False)
+    assert notes_of(session.stop()) == []
+
+
 def test_where_there_is_nothing_to_say_nothing_is_said(clocks: Clocks) -> None:
     assert live(clocks).stop().recordings == ()
 

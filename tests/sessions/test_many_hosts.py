@@ -455,6 +455,13 @@ def test_the_listener_is_started_once_and_anew_in_a_forked_child(hub: Hub, tmp_p
     assert len(one.watchers) == 4
 
 
+def test_a_process_that_ends_before_its_first_request_listens_to_nobody(hub: Hub, tmp_path: Path) -> None:
+    one = host(hub, tmp_path, "one")
+    one.sessions.shut_down()
+    one.sessions.attend()
+    assert one.watchers == []
+
+
 def test_what_a_listener_meets_reaches_nobody(pair: tuple[Host, Host], hub: Hub) -> None:
     hub.down.add("one")
     pair[0].sessions._listen()

@@ -81,11 +81,11 @@ def test_orphans_are_looked_for_now_and_then(output: Path) -> None:
     time = Time()
     heir = machine(output, pid=2, time=time)
     heir.sessions.attend()
-    looked: list[bool] = []
-    heir.sessions._coordinator.orphans = lambda: looked.append(True) or ()  # type: ignore[method-assign,func-returns-value]
-    for _ in range(41):
+    looked: list[int] = []
+    heir.sessions._coordinator.orphans = lambda: looked.append(heir.sessions._looks) or ()  # type: ignore[method-assign,func-returns-value]
+    for _ in range(61):
         heir.sessions._look()
-    assert len(looked) == 3  # at the first look, and two seconds apart
+    assert looked == [1, 21, 41, 61], "at the first look, and two seconds apart"
 
 
 def test_a_stale_session_is_collected_by_whoever_finds_it(output: Path) -> None:
@@ -351,6 +351,18 @@ def test_a_deadline_that_another_worker_kept_first_is_no_failure(
     worker.sessions._expire(live)
     assert worker.sessions.live is None
     assert caplog.records == []
+
+
+def test_a_deadline_ends_no_session_that_came_after(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    late = worker.sessions.live
+    assert late is not None
+    worker.sessions.stop()
+    started = worker.sessions.start(CPU)
+    worker.sessions._expire(late)
+    assert worker.sessions.live is not None
+    assert worker.sessions.stop().session.id == started.session.id
 
 
 def test_an_order_that_changes_before_the_lock_is_held_is_not_followed(output: Path) -> None:
