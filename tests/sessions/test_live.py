@@ -164,6 +164,17 @@ def test_a_share_adds_its_cpu_time_and_is_no_request(clocks: Clocks) -> None:
     assert part.recordings == ()
 
 
+def test_a_thread_is_known_as_long_as_it_works_on_a_request(clocks: Clocks) -> None:
+    session = live(clocks)
+    outer, inner = session.begin("GET /outer"), session.begin("GET /inner")
+    session.resume(outer)
+    session.resume(inner)
+    session.pause(inner)
+    assert list(session._at_work.values()) == ["GET /outer"]
+    session.pause(outer)
+    assert session._at_work == {}
+
+
 def test_engines_are_entered_and_left_in_turn(clocks: Clocks) -> None:
     one, two = Strict(), Strict()
     session = live(clocks, one, two)
@@ -191,6 +202,7 @@ def test_requests_that_run_at_the_stop_are_said_and_change_nothing_later(clocks:
         session.end(visit, failed=False)
     assert engine.visits == {}
     assert part.requests["GET /slow"].requests == 1
+    assert session._tallies["GET /slow"].requests == 1
 
 
 def test_one_request_that_runs_at_the_stop_is_said_in_the_singular(clocks: Clocks) -> None:
