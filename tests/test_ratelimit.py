@@ -18,6 +18,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from flask_profiling.config import Config, load
 from flask_profiling.errors import ConfigurationError, TooManyRequests
 from flask_profiling.ratelimit import CHECKS, RateLimit, peer
+from tests.ports import free_port
 
 TWICE = replace(load({}, {}), rate_limit="2 per minute")
 OWN_MESSAGE = "more than 2 per minute from one address"
@@ -51,11 +52,6 @@ def silent_server() -> Iterator[int]:
     """A port on which somebody listens and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 # -- what counts -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import textwrap
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from flask_profiling.config import SETTINGS
 from tests.components import requires
+from tests.ports import free_port
 
 PROJECT = Path(__file__).parents[1]
 README = PROJECT / "README.rst"
@@ -68,9 +68,7 @@ def test_the_table_of_settings_is_that_of_the_code() -> None:
 def test_every_command_works_in_the_order_given(tmp_path: Path) -> None:
     (app,) = blocks("python")
     (tmp_path / "app.py").write_text(app)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     script = "\n".join(
         ["set -euo pipefail", "trap 'kill $server' EXIT", *(INSTEAD.get(line, line) for line in commands())]
     )

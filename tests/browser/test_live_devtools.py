@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
 from tests.browser.devtools import Activity, all_activities, open_tab, picture, rows  # noqa: E402
 from tests.browser.live import attach, browser_that_discovers, inspected  # noqa: E402
-from tests.inspector.places import free_port, listed  # noqa: E402
+from tests.inspector.places import listed  # noqa: E402
+from tests.ports import free_port  # noqa: E402
 
 pytestmark = [
     requires("chromium", "playwright", "websockets", "gunicorn"),

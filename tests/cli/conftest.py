@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 import flask_profiling
 from flask_profiling.cli import profiling
+from tests.ports import free_port
 
 # before click 8.2 a runner had to be asked to keep the two streams apart
 _SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
@@ -115,12 +116,7 @@ def fake() -> Iterator[FakeServer]:
 @pytest.fixture
 def closed_port() -> int:
     """A port of this machine where nobody listens."""
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    return free_port()
 
 
 @pytest.fixture

@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import urllib.request
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listed(port: int) -> list[dict[str, str]]:

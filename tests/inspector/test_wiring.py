@@ -18,8 +18,9 @@ from flask import Flask
 from flask_profiling import Profiling
 from flask_profiling.errors import ConfigurationError
 from tests.components import requires
-from tests.inspector.places import free_port, listed, pid_of
+from tests.inspector.places import listed, pid_of
 from tests.integration.servers import PROJECT, PYTHON, serve, wait_for
+from tests.ports import free_port
 
 OFF = """
 import sys, threading

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.components import program, requires
+from tests.ports import free_port
 
 PROJECT = Path(__file__).parents[2]
 # An interpreter that was only unpacked can start a child through its wrapper alone.
@@ -186,9 +187,7 @@ def serve(
 
     ``prefix`` is a program that becomes the server, as ``nice`` does.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     values = {"port": str(port), "app": app, "factory": app.removesuffix("()"), "workers": str(workers)}
     command = [*prefix, _program(kind), *(part.format(**values) for part in KINDS[kind]), *arguments]
     log = directory / f"server-{port}.log"

@@ -18,6 +18,7 @@ import pytest
 
 from tests.components import program, requires
 from tests.integration.servers import Server, serve, wait_for
+from tests.ports import free_port
 
 pytestmark = requires("redis-server", "redis", "gunicorn")
 
@@ -56,10 +57,7 @@ class RedisServer:
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = RedisServer(port, tmp_path)
+    server = RedisServer(free_port(), tmp_path)
     server.start()
     yield server
     if server.process is not None and server.process.poll() is None:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from flask_profiling.loadtest import Address, Load, Outcome, Plan, Scenario, from_paths, parse_scenario
+from tests.ports import free_port
 
 
 class Known:
@@ -140,20 +141,10 @@ def test_a_load_can_be_ended_while_answers_are_awaited(address: Address, known: 
     assert load.outcome().total().requests == 0, "what was hung up on is not counted"
 
 
-def test_a_server_that_is_gone_ends_the_load(closed_port: int) -> None:
-    load = Load(Address("http", "127.0.0.1", closed_port), from_paths(["/"]), Plan(2, duration=60), seconds=1)
+def test_a_server_that_is_gone_ends_the_load() -> None:
+    load = Load(Address("http", "127.0.0.1", free_port()), from_paths(["/"]), Plan(2, duration=60), seconds=1)
     load.start()
     assert load.wait(30)
     outcome = load.outcome()
     assert "ConnectionRefusedError" in outcome.gave_up
     assert outcome.total().errors == outcome.total().requests > 0
-
-
-@pytest.fixture
-def closed_port() -> int:
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port

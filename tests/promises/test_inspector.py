@@ -17,6 +17,7 @@ import pytest
 from flask_profiling.processes import pid_alive
 from tests.components import import_or_skip, requires
 from tests.integration.servers import NEEDS, Server, listeners_and_peers, own_app, serve, wait_for
+from tests.ports import free_port
 from tests.promises.failures import publish
 
 import_or_skip("websockets")
@@ -36,12 +37,6 @@ HOSTILE_FRAMES: list[str | bytes] = [
     b"\xff\xfe\x00",
     "\ud83d".encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
 ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
