@@ -96,6 +96,20 @@ def test_a_worker_that_takes_no_part_ends_without_a_word(tmp_path: Path, caplog:
     assert first.sessions.stop().session.id == session_id
 
 
+def test_a_worker_whose_session_was_stopped_elsewhere_ends_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    time = Time()
+    first, second = machine(tmp_path, pid=1, time=time), machine(tmp_path, pid=2, time=time)
+    first.sessions.start(CPU)
+    second.sessions.attend()
+    time.meanwhile = second.sessions.shut_down
+    with caplog.at_level(logging.WARNING):
+        stopped = first.sessions.stop()
+    assert caplog.records == []
+    assert stopped.missing == ()
+
+
 def test_a_worker_that_was_born_after_the_start_missed_nothing(tmp_path: Path) -> None:
     time = Time()
     first, late = machine(tmp_path, pid=1, time=time), machine(tmp_path, pid=2, time=time)
