@@ -65,7 +65,6 @@ class ManyHosts(Sessions):
 
     def start(self, options: SessionOptions, *, session_id: str | None = None) -> Started:
         """Start a session on all hosts; raises what a start on one host raises, AlreadyRunning for any host's."""
-        self.attend()
         started = super().start(options, session_id=session_id)
         if session_id is not None:  # another host began it
             return started

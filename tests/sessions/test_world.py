@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -148,6 +149,6 @@ def test_a_world_has_clocks_of_its_own_and_says_nothing() -> None:
     assert world.devtools_url() is None
     assert world.environment() == {}
     assert abs(world.now() - time.time()) < 60
-    done = threading.Event()
-    world.start_watcher(done.set)
-    assert done.wait(20)
+    watching: SimpleQueue[threading.Thread] = SimpleQueue()
+    world.start_watcher(lambda: watching.put(threading.current_thread()))
+    assert watching.get(timeout=20).daemon, "no process waits for it at its end"
