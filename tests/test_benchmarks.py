@@ -18,6 +18,7 @@ from benchmarks.accuracy import COLUMNS, Account, judged
 from benchmarks.instructions import COUNTERS, counter
 from benchmarks.results import Curves, Grid, Ratios, Results, Spread, growth, steep_from
 from tests.components import requires
+from tests.pythons import python_path
 
 PROJECT = Path(__file__).resolve().parents[1]
 COMMITTED = PROJECT / "docs" / "explanation" / "benchmarks.json"
@@ -41,7 +42,7 @@ def program(directory: Path, name: str, script: str) -> str:
 def test_a_tiny_run_of_every_area_ends_well(tmp_path: Path) -> None:
     timed = [area for area in AREAS if area != "instructions"]
     command = [sys.executable, "-m", "benchmarks", *timed, "--tiny", "--json", "out.json", "--page", "out.html"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, "PYTHONPATH": python_path()}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
@@ -92,7 +93,7 @@ def test_a_witness_that_lies_is_found_out() -> None:
 @requires("valgrind")
 def test_instructions_repeat_and_an_idle_extension_takes_hardly_any(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "instructions", "--tiny", "--json", "out.json"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, "PYTHONPATH": python_path()}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180, check=False
     )

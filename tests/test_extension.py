@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from io import BytesIO
@@ -26,6 +23,7 @@ from flask_profiling.lifecycle import Lifecycle
 from flask_profiling.model import Allocations, CallGraphs
 from flask_profiling.sessions import Stopped
 from tests.components import requires
+from tests.pythons import run_alone
 
 START = "/debug/profiling/start"
 STOP = "/debug/profiling/stop"
@@ -106,20 +104,7 @@ CLOSED = """
     ],
 )
 def test_a_closed_gate_leaves_nothing_behind(environment: dict[str, str], tmp_path: Path) -> None:
-    project = str(Path(__file__).parents[1])
-    finished = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(CLOSED)],
-        cwd=tmp_path,
-        env={
-            **environment,
-            "PYTHONPATH": os.pathsep.join([project, os.environ.get("PYTHONPATH", "")]),
-            "PATH": os.defpath,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    finished = run_alone(CLOSED, tmp_path, **environment)
     assert (finished.returncode, finished.stdout) == (0, "[]\n"), finished.stderr
 
 

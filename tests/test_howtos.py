@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.components import requires
+from tests.pythons import python_path
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOWTO = PROJECT / "docs" / "howto"
@@ -42,7 +43,7 @@ def deals():
 def run(words: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
     names = {name: value for name, value in os.environ.items() if not name.startswith(("FLASK_", "PROFILING_"))}
     names["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    names["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    names["PYTHONPATH"] = python_path()
     return subprocess.run(
         [sys.executable, "-m", *words],
         cwd=directory, env=names, capture_output=True, text=True, timeout=100, check=False,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.components import requires
+from tests.pythons import python_path
 
-PROJECT = Path(__file__).parents[1]
 PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
 
 MODELS = """
@@ -94,7 +94,6 @@ _LOADED = [] if _INSTALLED else ["-p", "flask_profiling.pytest_plugin"]
 
 def run(directory: Path, *args: str) -> str:
     """Run pytest with the plugin, and every warning an error."""
-    path = os.pathsep.join([str(directory), str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [
             PYTHON,
@@ -108,7 +107,13 @@ def run(directory: Path, *args: str) -> str:
             *args,
         ],
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": path, "PYTEST_ADDOPTS": "", "NO_COLOR": "1", "COLUMNS": "200"},
+        env={
+            **os.environ,
+            "PYTHONPATH": python_path(directory),
+            "PYTEST_ADDOPTS": "",
+            "NO_COLOR": "1",
+            "COLUMNS": "200",
+        },
         capture_output=True,
         text=True,
         timeout=100,
@@ -153,7 +158,7 @@ def test_importing_the_plugin_imports_nothing_of_flask_or_of_the_engines() -> No
         "print([n for n in sys.modules if n.split('.')[0] in ('flask', 'werkzeug', 'click')"
         " or n.startswith('flask_profiling.') and n != 'flask_profiling.pytest_plugin'])"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, "PYTHONPATH": python_path()}
     done = subprocess.run([PYTHON, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 

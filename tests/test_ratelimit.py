@@ -324,33 +324,34 @@ def test_a_failing_storage_of_the_apps_limiter_lets_requests_pass(caplog: pytest
     ]
 
 
-def test_nobody_waits_longer_than_the_window_where_a_storage_rounds_up() -> None:
+class Refusing:
+    """The strategy of a limiter whose limit is used up until the moment that ``until`` tells."""
+
+    def __init__(self, until: Callable[[], float]) -> None:
+        self._until = until
+
+    def hit(self, *args: object, **named: object) -> bool:
+        return False
+
+    def get_window_stats(self, *args: object) -> tuple[float, int]:
+        return self._until(), 0
+
+
+def unknown() -> float:
+    raise ConnectionError
+
+
+@pytest.mark.parametrize(
+    "until",
+    [
+        pytest.param(lambda: time.time() + 61.4, id="a storage that rounds up"),
+        pytest.param(unknown, id="a storage that fails after counting"),
+    ],
+)
+def test_nobody_waits_longer_than_the_window(until: Callable[[], float]) -> None:
     app, limiter = app_with_limiter()
     client = limited(app, HOST)
-
-    class RoundsUp:
-        def hit(self, *args: object, **named: object) -> bool:
-            return False
-
-        def get_window_stats(self, *args: object) -> tuple[float, int]:
-            return time.time() + 61.4, 0
-
-    limiter._limiter = RoundsUp()  # type: ignore[assignment]  # there is no public way to a storage that rounds
-    assert client.post("/start").headers["Retry-After"] == "60"
-
-
-def test_a_storage_that_fails_after_counting_leaves_a_guess_of_the_time_to_wait() -> None:
-    app, limiter = app_with_limiter()
-    client = limited(app, HOST)
-
-    class HalfBroken:
-        def hit(self, *args: object, **named: object) -> bool:
-            return False
-
-        def get_window_stats(self, *args: object) -> tuple[float, int]:
-            raise ConnectionError
-
-    limiter._limiter = HalfBroken()  # type: ignore[assignment]  # there is no public way to a storage that fails
+    limiter._limiter = Refusing(until)  # type: ignore[assignment]  # there is no public way to such a storage
     refused = client.post("/start")
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
 

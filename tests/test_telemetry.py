@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -21,6 +19,7 @@ from flask_profiling.archive import load
 from flask_profiling.errors import BadRequest
 from flask_profiling.telemetry import current_trace_id, trace_source
 from tests.components import missing, requires
+from tests.pythons import run_alone
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -463,19 +462,5 @@ SESSION = """
 def test_a_session_needs_no_telemetry(before: str, after: str, variables: dict[str, str], tmp_path: Path) -> None:
     if "import" in before and missing("opentelemetry"):
         pytest.skip(str(missing("opentelemetry")))
-    project = str(Path(__file__).parents[1])
-    finished = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SESSION).format(before=before, after=after)],
-        cwd=tmp_path,
-        env={
-            **variables,
-            "FLASK_ENV": "development",
-            "PYTHONPATH": os.pathsep.join([project, os.environ.get("PYTHONPATH", "")]),
-            "PATH": os.defpath,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    finished = run_alone(SESSION.format(before=before, after=after), tmp_path, **variables, FLASK_ENV="development")
     assert (finished.returncode, finished.stdout) == (0, "[]\n"), finished.stderr

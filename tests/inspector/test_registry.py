@@ -13,7 +13,7 @@ from flask_profiling.inspector.discovery import Entry
 from flask_profiling.inspector.registry import Registry
 from flask_profiling.processes import process_space
 from flask_profiling.system import PrivateDirectory
-from tests.integration.servers import PROJECT
+from tests.pythons import python_path
 
 ENTRY = Entry(9229, "0f8fad5b-d9cb-469f-a165-70867728950e", "shop (pid 1)", "file:///srv")
 OTHER = Entry(9230, "7c9e6679-7425-40de-944b-e07fc1f90ae7", "shop (pid 2)", "file:///srv")
@@ -52,7 +52,7 @@ def test_each_sees_the_others_and_not_itself(directory: PrivateDirectory) -> Non
 
 def test_a_killed_worker_is_forgotten(directory: PrivateDirectory, tmp_path: Path) -> None:
     python = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, "PYTHONPATH": python_path()}
     with subprocess.Popen(
         [python, "-c", WORKER, str(tmp_path / "out")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     ) as process:

@@ -19,8 +19,9 @@ from flask_profiling import Profiling
 from flask_profiling.errors import ConfigurationError
 from tests.components import requires
 from tests.inspector.places import listed, pid_of
-from tests.integration.servers import PROJECT, PYTHON, serve, wait_for
+from tests.integration.servers import PYTHON, serve, wait_for
 from tests.ports import free_port
+from tests.pythons import python_path
 
 OFF = """
 import sys, threading
@@ -49,7 +50,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def environment_of_scripts() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])}
+    return {**os.environ, "PYTHONPATH": python_path()}
 
 
 def run_script(directory: Path, script: str) -> subprocess.CompletedProcess[str]:

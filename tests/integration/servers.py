@@ -21,6 +21,7 @@ import pytest
 
 from tests.components import program, requires
 from tests.ports import free_port
+from tests.pythons import python_path
 
 PROJECT = Path(__file__).parents[2]
 # An interpreter that was only unpacked can start a child through its wrapper alone.
@@ -221,7 +222,7 @@ def own_app(directory: Path, source: str) -> dict[str, str | None]:
     """Write the module ``own`` into ``directory``; returns the environment with which ``serve(app="own:create_app()")``
     finds it."""
     (directory / "own.py").write_text(source, "utf-8")
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(directory), str(PROJECT), os.environ.get("PYTHONPATH")]))}
+    return {"PYTHONPATH": python_path(directory)}
 
 
 OWN_APP = "own:create_app()"
@@ -265,7 +266,7 @@ def _children(pid: int) -> list[int]:
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
     ours = ("FLASK_", "PROFILING_", "WERKZEUG_")
     names = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    names["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    names["PYTHONPATH"] = python_path()
     names |= {"FLASK_ENV": "development", "PROFILING_ENABLED": "true", "PROFILING_RATE_LIMIT": "100000 per minute"}
     for name, value in changes.items():
         names.pop(name, None)

@@ -24,7 +24,8 @@ from flask import Flask, Response
 from flask_profiling import Profiling
 from tests.components import requires
 from tests.faults import open_descriptors
-from tests.integration.servers import NEEDS, PROJECT, PYTHON, serve, wait_for
+from tests.integration.servers import NEEDS, PYTHON, serve, wait_for
+from tests.pythons import python_path
 
 PREFIX = "/debug/profiling"
 ENGINES = ["cprofile", "calltree"]
@@ -234,7 +235,7 @@ def covered_lines(directory: Path, core: str, engine: str) -> list[int]:
     output.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "FLASK", "PROF"))}
     environment |= {"FLASK_ENV": "development", "PROFILING_ENABLED": "true", "COVERAGE_CORE": core}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    environment["PYTHONPATH"] = python_path()
     run = [PYTHON, "-m", "coverage", "run", "--include=*/covered.py", str(directory / "covered.py"), engine]
     report = [PYTHON, "-m", "coverage", "json", "-q", "-o", "lines.json"]
     for command in (run, report):
