@@ -20,9 +20,11 @@ from ..errors import DamagedData, StorageFailed
 from ..processes import pid_alive, process_space, process_started
 from ._held import CHANGE, CREATE, PIECE, READ, Held, Sink, Source, plain
 from .calls import System, has_owners, storage_failure
+from .locks import try_lock
 
 _TEMPORARY = re.compile(r"\.tmp-([0-9a-f]{8})-([0-9]{1,10})-([0-9]{1,20})-[0-9a-f]{16}")
-# A write that has not touched its file for an hour is over, whatever its pid says (it may mean another container's).
+# A write that has not touched its file for an hour is over, whatever its pid says (it may mean another container's):
+# unless somebody holds the file, for an hour is soon over where the clock is set.
 _STALE_AFTER = 3600.0
 # What people keep in a directory that is empty otherwise.
 _PLACEHOLDERS = frozenset({".gitignore", ".gitkeep"})
@@ -72,6 +74,7 @@ class PrivateDirectory:
         with self._failures(f"could not take {name}"), self._opened(make=True) as held:
             temporary = self._temporary_name()
             descriptor = held.open(temporary, CREATE)
+            try_lock(descriptor)  # until it is closed; see sweep()
             try:
                 status = self._fill(descriptor, write)
                 held.replace(temporary, held, plain(name))
@@ -211,15 +214,17 @@ class PrivateDirectory:
     def sweep(self, *, now: float) -> int:
         """Remove temporary files whose writer died, or that nobody touched for an hour before ``now`` (Unix seconds).
 
-        Returns how many; a file of a living writer stays.
+        Returns how many; a file that is being written stays, whatever the clock says.
         """
         swept = 0
         with self._failures("cannot be swept"), suppress(FileNotFoundError), self._opened() as held:
             for temporary in filter(None, map(_TEMPORARY.fullmatch, held.names())):
                 with suppress(FileNotFoundError):
                     status = held.stat(temporary[0])
-                    over = now - status.st_mtime > _STALE_AFTER or _writer_died(temporary)
-                    if over and stat.S_ISREG(status.st_mode):
+                    if not stat.S_ISREG(status.st_mode):
+                        continue
+                    is_old = now - status.st_mtime > _STALE_AFTER
+                    if _writer_died(temporary) or (is_old and not _is_held(held, temporary[0])):
                         held.unlink(temporary[0])
                         swept += 1
         return swept
@@ -329,6 +334,19 @@ def _usable(path: Path) -> Path:
 
 def _is_empty(held: Held) -> bool:
     return _PLACEHOLDERS.issuperset(held.names())
+
+
+def _is_held(held: Held, temporary: str) -> bool:
+    """Tell whether the writer of a temporary file still has it open; also where that cannot be known."""
+    try:
+        descriptor = held.open(temporary, READ)
+    except OSError:
+        return True
+    try:
+        return not try_lock(descriptor)
+    finally:
+        with suppress(OSError):
+            held.system.close(descriptor)
 
 
 def _writer_died(temporary: re.Match[str]) -> bool:

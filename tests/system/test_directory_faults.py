@@ -19,7 +19,7 @@ import pytest
 from flask_profiling.errors import DamagedData, DiskFull, StorageFailed
 from flask_profiling.processes import process_space, process_started
 from flask_profiling.system import PrivateDirectory
-from tests.faults import FailingSystem, failing_systems, open_descriptors, tree
+from tests.faults import FailingSystem, OtherSystem, failing_systems, open_descriptors, tree
 
 TWO_HOURS = 7200.0
 # Some interpreters are started by a wrapper.
@@ -235,6 +235,46 @@ def script(text: str, *arguments: object, prefix: tuple[str, ...] = ()) -> Itera
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+@pytest.mark.parametrize("written", [0, 10, 1_000_000])
+def test_a_file_that_is_being_written_stays_though_the_clock_was_put_forward(tmp_path: Path, written: int) -> None:
+    private = PrivateDirectory(tmp_path / "profiling")
+    text = """
+        def write(out):
+            out.write(b"n" * int(sys.argv[2]))
+            print("in the middle", flush=True)
+            input()
+        PrivateDirectory(Path(sys.argv[1])).write("name", write)
+        print("done", flush=True)
+        input()
+    """
+    with script(text, private.path, written) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "in the middle\n"
+        before = open_descriptors()
+        assert private.sweep(now=time.time() + 14 * 365 * 86_400) == 0
+        assert open_descriptors() == before
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "done\n"
+        assert tree(private.path) == {"name": b"n" * written}
+        process.communicate("\n", timeout=60)
+
+
+def test_a_file_of_which_nobody_can_tell_whether_it_is_being_written_stays(tmp_path: Path) -> None:
+    def open_(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if path == name:
+            raise OSError(errno.EMFILE, "broken")
+        return os.open(path, flags, mode, dir_fd=dir_fd)
+
+    name = f".tmp-00000000-{2**31 - 1}-0-{'0' * 16}"
+    private = fresh(tmp_path)
+    private.prepare()
+    (private.path / name).write_bytes(b"x")
+    unsure = PrivateDirectory(private.root, system=OtherSystem(open=open_))
+    assert unsure.sweep(now=time.time() + TWO_HOURS) == 0
+    assert private.sweep(now=time.time() + TWO_HOURS) == 1
 
 
 @pytest.mark.parametrize("written", [0, 10, 1_000_000])
