@@ -53,8 +53,8 @@ OUTCOMES = ("killed", "timeout", "equivalent", "survived", "left")
 class Outcome:
     """What became of a mutant: one of :data:`OUTCOMES` (``left``: there was no time for it).
 
-    ``change`` are the lines that differ, ``by`` is the test that noticed, ``key`` stands for the text that ran and
-    ``tested`` for all tests of its room.
+    ``change`` are the lines that differ, ``by`` is the test that noticed, ``key`` stands for the text that ran,
+    ``part`` for its function alone, and ``tested`` for all tests of its room.
     """
 
     room: str
@@ -65,6 +65,7 @@ class Outcome:
     change: str
     by: str
     key: str
+    part: str
     tested: str
 
 
@@ -90,8 +91,7 @@ def users(text: str, line: int) -> set[int]:
         target.id
         for body in bodies
         for statement in body
-        if isinstance(statement, (ast.Assign, ast.AnnAssign))
-        and statement.lineno <= line <= (statement.end_lineno or 0)
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and holds_line(statement, line)
         for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
         if isinstance(target, ast.Name)
     }
@@ -126,13 +126,14 @@ class Task:
     mutant: Mutant
     change: str
     key: str
+    part: str
     tested: str
 
     def came_out(self, outcome: str, by: str) -> Outcome:
         """Return what became of it."""
         mutant = self.mutant
         place = (self.room, self.module, mutant.line, mutant.kind)
-        return Outcome(*place, outcome, self.change, by, self.key, self.tested)
+        return Outcome(*place, outcome, self.change, by, self.key, self.part, self.tested)
 
 
 def all_tasks(rooms: list[str], sample: int, seed: int) -> Iterator[Task]:
@@ -142,12 +143,28 @@ def all_tasks(rooms: list[str], sample: int, seed: int) -> Iterator[Task]:
         tested = _hash_of(_files(tests))
         for path in sorted(path for pattern in patterns for path in (PROJECT / PACKAGE).glob(pattern)):
             source = path.read_text("utf-8")
+            tree = ast.parse(source)
             module = str(path.relative_to(PROJECT))
             found = mutants(source)
             chosen = random.Random(f"{seed} {path.name}").sample(found, min(sample, len(found)))
             for mutant in sorted(chosen, key=found.index):
+                change = changed_lines(source, mutant.text)
                 key = hashlib.sha256(f"{module} {mutant.text}".encode()).hexdigest()
-                yield Task(room, module, mutant, changed_lines(source, mutant.text), key, tested)
+                part = hashlib.sha256(f"{module} {change} {part_around(tree, mutant.line)}".encode()).hexdigest()
+                yield Task(room, module, mutant, change, key, part, tested)
+
+
+def part_around(tree: ast.Module, line: int) -> str:
+    """Return the function that a line is in (or else the statement), and where in it the line is."""
+    around = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and holds_line(node, line)]
+    functions = [node for node in around if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    part = functions[0] if functions else max(around, key=lambda node: node.lineno)  # walked from the outside
+    return f"{line - part.lineno} {ast.unparse(part)}"
+
+
+def holds_line(node: ast.stmt, line: int) -> bool:
+    """Tell whether a statement reaches over a line; its decorators are not of it."""
+    return node.lineno <= line <= (node.end_lineno or 0)
 
 
 def _files(tests: tuple[str, ...]) -> list[Path]:
@@ -250,7 +267,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0 * 24, help="begin nothing after that time")
     parser.add_argument("--jobs", type=int, default=2, help="how many copies work at a time")
     parser.add_argument("--afresh", action="store_true", help="forget what an earlier run saw")
-    parser.add_argument("--survivors", action="store_true", help="believe what earlier tests noticed; run the others")
+    parser.add_argument("--survivors", action="store_true", help="believe what was noticed in the same functions")
     parser.add_argument("--publish", action="store_true", help="write the score into the documentation")
     options = parser.parse_args()
     if options.afresh:
@@ -262,8 +279,8 @@ def main() -> int:
     for task in tasks:
         if (task.module, task.change) in impossible:
             outcomes.append(task.came_out("equivalent", ""))
-        elif (outcome := known.get((task.key, task.tested)) or known.get((task.key, ""))) is not None:
-            outcomes.append(_told(outcome))
+        elif (outcome := known.get((task.key, task.tested)) or known.get((task.part, ""))) is not None:
+            outcomes.append(_told(task.came_out(outcome.outcome, outcome.by)))
         else:
             left.append(task)
     # by room, and in no order: what was run when the time is over stands for the rest
@@ -281,13 +298,13 @@ def main() -> int:
 
 
 def _known(*, believed: bool) -> dict[tuple[str, str], Outcome]:
-    """Return the outcomes of earlier runs by key and tests (``""``: by whatever tests)."""
+    """Return the outcomes of earlier runs by text and tests, or, where they are believed, by function (and ``""``)."""
     lines = STATE.read_text("ascii").splitlines() if STATE.exists() else []
     known = {}
     for outcome in (Outcome(**json.loads(line)) for line in lines):
         known[outcome.key, outcome.tested] = outcome
         if believed and outcome.outcome in ("killed", "timeout"):
-            known[outcome.key, ""] = outcome
+            known[outcome.part, ""] = outcome
     return known
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections import Counter
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.imports import house
 from tests.mutants import mutants
-from tests.mutation import OUTCOMES, ROOMS, SCORE, changed_lines, equivalents
+from tests.mutation import OUTCOMES, ROOMS, SCORE, changed_lines, equivalents, part_around
 from tests.mutation_copy import PROJECT
 
 
@@ -52,6 +53,15 @@ def test_each_check_is_turned_off_once(source: str, expected: set[str]) -> None:
     found = mutants(source)
     assert {mutant.text for mutant in found} == expected
     assert len(found) == len(expected)
+
+
+def test_what_was_noticed_is_believed_as_long_as_the_function_is_the_same() -> None:
+    source = "A = 1\ndef f():\n    return a\ndef g():\n    if b:\n        return c\n"
+    before = part_around(ast.parse(source), 5)
+    assert part_around(ast.parse(source.replace("return a", "'more'\n    return d")), 6) == before
+    assert part_around(ast.parse(source.replace("return c", "return d")), 5) != before
+    assert part_around(ast.parse(source), 6) != before
+    assert part_around(ast.parse(source), 1) == "0 A = 1"
 
 
 def test_every_room_has_modules_and_tests() -> None:
