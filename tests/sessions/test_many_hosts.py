@@ -366,6 +366,9 @@ def test_a_host_with_a_session_of_its_own_does_not_say_that_it_joined_another(
     one.look()
     assert hub.joined[session_id] == {"two"}
     assert "one" not in hub.done.get(session_id, {})
+    two.sessions.stop()
+    one.look()
+    assert one.sessions.live is not None, "the end of the other one is not its own"
 
 
 def test_a_host_that_lost_the_relay_in_mid_session_ends_by_itself_and_keeps_its_artifacts(
@@ -418,6 +421,11 @@ def test_where_another_worker_of_the_host_ended_it_that_one_reports(pair: tuple[
     hub.done.clear()
     two.sessions._end_here("prof-one-0001")
     assert hub.done == {}
+
+
+def test_a_stop_where_nothing_runs_on_any_host_is_refused(pair: tuple[Host, Host]) -> None:
+    with pytest.raises(NotRunning, match="no profiling session is running"):
+        pair[0].sessions.stop()
 
 
 def test_a_stop_without_a_start_is_refused_though_the_relay_fails(pair: tuple[Host, Host], hub: Hub) -> None:
