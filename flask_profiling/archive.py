@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import BadRequest, DamagedData
-from .formats import FORMATS
+from .formats import FORMATS, filenames
 from .formats.recording import read
 from .formats.slow import NONE_KEPT
 from .model import Artifact, CallGraphs, CallTree, SessionRecording, SlowRequests
@@ -122,8 +122,7 @@ def _read(file: BinaryIO, name: str) -> SessionRecording:
 
 
 def _store(directory: Path) -> Store:
-    types = {name: (format.prefix, format.suffix) for name, format in FORMATS.items()}
-    return Store(directory, types=types, max_sessions=1, max_bytes=1)
+    return Store(directory, types=filenames(), max_sessions=1, max_bytes=1)
 
 
 def _named(found: Sequence[Artifact]) -> str:
@@ -133,14 +132,8 @@ def _named(found: Sequence[Artifact]) -> str:
 
 def calls(recording: SessionRecording) -> CallGraphs | None:
     """Return the call graphs of a recording by route, or those of its call tree; None where it has no calls."""
-    for kind in (CallGraphs.kind, CallTree.kind):
-        found = recording.recording(kind)
-        data = None if found is None else found.data
-        if isinstance(data, CallGraphs):
-            return data
-        if isinstance(data, CallTree):
-            return data.graphs()
-    return None
+    graphs, tree = recording.data(CallGraphs), recording.data(CallTree)
+    return tree.graphs() if graphs is None and tree is not None else graphs
 
 
 def slow(recording: SessionRecording) -> SlowRequests:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .compare import Verdict, paired
 from .errors import BadRequest
-from .formats import FORMATS, dot, html, svg
+from .formats import FORMATS, dot, filenames, html, svg
 from .formats.slow import one_request
 from .formats.threads import each_thread
 from .model import Artifact, SessionRecording
@@ -78,8 +78,7 @@ def export(
 
 def keep(exported: Export, directory: Path) -> Artifact:
     """Store an export as an artifact of its session in an output directory; raises StorageFailed (DiskFull)."""
-    types = {name: (format.prefix, format.suffix) for name, format in FORMATS.items()}
-    store = Store(directory, types=types, max_sessions=1, max_bytes=1)
+    store = Store(directory, types=filenames(), max_sessions=1, max_bytes=1)
     store.prepare()
     part = f"r{exported.request}" if exported.request else exported.number or None
 

@@ -25,7 +25,7 @@ from .config import Config, SettingRow, describe, flag, load, session_options, s
 from .coordination.files import FileCoordinator
 from .engines import Engine, EngineOptions, create
 from .errors import ConfigurationError, ProfilingError
-from .formats import FORMATS
+from .formats import FORMATS, filenames
 from .gates import caller_of, check_caller, environment_gate
 from .middleware import RequestWatch, in_steps, route_of_request, visit_of
 from .model import Session, SessionOptions, WorkerId
@@ -216,7 +216,7 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
     config = replace(config, url_prefix=_prefix(config, url_prefix))
     store = Store(
         config.output_dir,
-        types={name: (format.prefix, format.suffix) for name, format in FORMATS.items()},
+        types=filenames(),
         max_sessions=config.max_sessions,
         max_bytes=config.max_bytes,
     )

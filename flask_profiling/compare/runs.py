@@ -129,7 +129,7 @@ def called_names(recording: SessionRecording) -> dict[Function, frozenset[str]]:
 
 
 def _lines(recording: SessionRecording) -> Mapping[Frame, Amount]:
-    allocations = next((item.data for item in recording.recordings if isinstance(item.data, Allocations)), None)
+    allocations = recording.data(Allocations)
     return {} if allocations is None else allocations.by_line()
 
 

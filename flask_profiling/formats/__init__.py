@@ -73,3 +73,8 @@ FORMATS: dict[str, Format] = {
     ),
     "recording": Format("recording", ".json", (), "stop", "flask_profiling.formats.recording:write"),
 }
+
+
+def filenames() -> dict[str, tuple[str, str]]:
+    """Return how artifacts of each type are called: what stands before the session's id, and what behind."""
+    return {name: (format.prefix, format.suffix) for name, format in FORMATS.items()}

@@ -16,10 +16,10 @@ def call_graphs(recording: SessionRecording) -> CallGraphs:
 
     Where both were recorded the graphs know more functions, the tree more of their order.
     """
-    found = recording.recording(CallGraphs.kind)
-    if found is not None and isinstance(found.data, CallGraphs):
-        return found.data
-    tree = call_tree(recording)
+    graphs = recording.data(CallGraphs)
+    if graphs is not None:
+        return graphs
+    tree = recording.data(CallTree)
     if tree is not None:
         return tree.graphs()
     raise Unavailable("this session recorded no calls; start one with a CPU engine, for example cpu=cprofile")
@@ -42,14 +42,12 @@ def all_calls(recording: SessionRecording) -> CallGraph:
 
 def call_tree(recording: SessionRecording) -> CallTree | None:
     """Return the call tree, if one was recorded."""
-    found = recording.recording(CallTree.kind)
-    return found.data if found is not None and isinstance(found.data, CallTree) else None
+    return recording.data(CallTree)
 
 
 def application_tree(recording: SessionRecording) -> ApplicationTree | None:
     """Return the paths of application code, if they were recorded beside call graphs."""
-    found = recording.recording(ApplicationTree.kind)
-    return found.data if found is not None and isinstance(found.data, ApplicationTree) else None
+    return recording.data(ApplicationTree)
 
 
 def counts_calls(tree: CallTree) -> bool:

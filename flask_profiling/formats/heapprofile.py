@@ -30,10 +30,10 @@ def write(recording: SessionRecording, out: BinaryIO) -> None:
     ``f (recursion 1)`` there. Where stacks are known to belong to routes, the first level are these. Raises Unavailable
     where no allocations were recorded.
     """
-    found = recording.recording(Allocations.kind)
-    if found is None or not isinstance(found.data, Allocations):
+    allocations = recording.data(Allocations)
+    if allocations is None:
         raise Unavailable("this session recorded no allocations; start one with allocations=10 (frames)")
-    tree = _Tree(found.data)
+    tree = _Tree(allocations)
     pieces: list[str] = ['{"head":']
     for piece in tree.text():
         pieces.append(piece)

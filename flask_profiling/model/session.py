@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import DamagedData
 from . import _json
@@ -19,6 +19,8 @@ from .tree import ApplicationTree, CallTree
 
 # Bumped when a part or a stored recording changes in a way that older code cannot read.
 RECORDING_VERSION = 1
+
+_Data = TypeVar("_Data")
 SESSION_ID = re.compile(r"prof-[0-9a-z-]{4,60}")
 
 
@@ -256,10 +258,13 @@ class SessionRecording:
         """Return the recording whose data is of ``kind``, or None."""
         return next((item for item in self.recordings if item.data is not None and item.data.kind == kind), None)
 
+    def data(self, of: type[_Data]) -> _Data | None:
+        """Return what was recorded as an instance of this class, such as CallGraphs, or None."""
+        return next((item.data for item in self.recordings if isinstance(item.data, of)), None)
+
     def slow_requests(self) -> SlowRequests | None:
         """Return the slow requests, or None where the session was not asked to keep any."""
-        found = self.recording(SlowRequests.kind)
-        return found.data if found is not None and isinstance(found.data, SlowRequests) else None
+        return self.data(SlowRequests)
 
     def to_json(self) -> dict[str, object]:
         """Return the fields by name, with the version of the shape."""
