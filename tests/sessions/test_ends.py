@@ -135,6 +135,14 @@ def test_a_session_whose_files_vanished_is_said_to_be_lost_also_after_the_watche
         worker.sessions.stop()
 
 
+def test_a_start_after_the_output_directory_was_deleted_makes_the_worker_known_again(tmp_path: Path) -> None:
+    output = tmp_path / "profiling"
+    worker = machine(output)
+    worker.sessions.attend()
+    shutil.rmtree(output)
+    assert [each.pid for each in worker.sessions.start(CPU).workers] == [1]
+
+
 def replaced(output: Path) -> tuple[Machine, Machine]:
     """Return two workers: the first is in a new session, the second has not seen that the old one is gone."""
     time = Time()

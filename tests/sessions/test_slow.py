@@ -186,10 +186,15 @@ def test_a_slow_request_that_never_came_to_the_host_is_listed_without_calls_or_a
     engine = SingleEngine()
     requests = Requests(engine)
     visit = requests.live.begin("GET /", trace_of=lambda: TRACE)
+    requests.live.begin("GET /waiting")
     requests.clock.reading += 1.0
     requests.live.end(visit, failed=True)
-    recording, (kept,) = requests.stop()
-    assert (kept.status, kept.tree, recording.notes) == (0, None, ())
+    recording, kept = requests.stop()
+    assert {(request.route, request.status, request.tree, request.is_running) for request in kept} == {
+        ("GET /", 0, None, False),
+        ("GET /waiting", 0, None, True),
+    }
+    assert recording.notes == ()
     assert (engine.ended, engine.asked) == ([], [])
 
 
