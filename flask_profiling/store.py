@@ -8,22 +8,26 @@ is neither listed nor counted nor touched.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import BadRequest, DamagedData, StorageFailed
-from .model import Artifact
+from .model import Artifact, _json
 from .system import PrivateDirectory, System
 
 _SESSION_ID = re.compile(r"prof-[0-9a-z-]{4,60}")
 # Where the coordinator keeps what the workers of a session hand in, below the output directory.
 _STATE, _PARTS = ".state", "parts"
+# The ids of the sessions in the order in which they began: the times of files lie when the clock is set.
+_SEQUENCE = "sequence.json"
+_NOTE_LIMIT = 1 << 23
 _LIST_THEM = "list those there are with: flask profiling reports"
 
 
@@ -95,15 +99,27 @@ class Store:
             raise StorageFailed(f"{filename} could not be stored: {error.message}") from error
         return _artifact(type, session_id, filename, status)
 
+    def begin(self, session_id: str) -> None:
+        """Note that a session begins after all that are stored, whatever the clock says; the caller sees to it that no
+        other one begins meanwhile. Raises BadRequest for what is no session id."""
+        if not _SESSION_ID.fullmatch(session_id):
+            raise _no_session_id(session_id)
+        artifacts, state = self._found(), self._directory.child(_STATE)
+        # What is still being collected has no artifacts yet.
+        kept = {artifact.session_id for artifact in artifacts}.union(state.child(_PARTS).names()) - {session_id}
+        begun = [name for name in _oldest_first(artifacts, self._noted()) if name in kept]
+        state.write_bytes(_SEQUENCE, json.dumps([*begun, session_id]).encode("ascii"))
+
     def artifacts(self) -> tuple[Artifact, ...]:
-        """Return what is stored, newest first; empty where the directory is missing."""
-        found = self._directory.files(lambda filename: self._identity(filename) is not None)
-        artifacts = [
-            _artifact(*identity, filename, status)
-            for filename, status in found
-            if (identity := self._identity(filename)) is not None
-        ]
-        return tuple(sorted(artifacts, key=lambda artifact: (artifact.created, artifact.filename), reverse=True))
+        """Return what is stored, the files of the newest session first, and of each session the newest file first;
+        empty where the directory is missing."""
+        artifacts = self._found()
+        noted: Sequence[str] = ()
+        with suppress(StorageFailed):  # what is stored is listed nevertheless
+            noted = self._noted()
+        begun = {name: number for number, name in enumerate(_oldest_first(artifacts, noted))}
+        artifacts.sort(key=lambda item: (begun[item.session_id], item.created, item.filename), reverse=True)
+        return tuple(artifacts)
 
     def open(self, filename: str) -> BinaryIO:
         """Open an artifact for reading; raises BadRequest where there is none of that name, DamagedData for a link."""
@@ -143,8 +159,24 @@ class Store:
         prefix, suffix = self._types[type]
         filename = f"{prefix}-{session_id}{suffix}" if worker is None else f"{prefix}-{session_id}.{worker}{suffix}"
         if self._identity(filename) != (type, session_id):
-            raise BadRequest(f"{session_id[:100]!r} is no session id; {_LIST_THEM}")
+            raise _no_session_id(session_id)
         return filename
+
+    def _found(self) -> list[Artifact]:
+        """Return what is stored, by name."""
+        found = self._directory.files(lambda filename: self._identity(filename) is not None)
+        return [
+            _artifact(*identity, filename, status)
+            for filename, status in found
+            if (identity := self._identity(filename)) is not None
+        ]
+
+    def _noted(self) -> Sequence[str]:
+        """Return the ids of sessions in the order in which they began; none where the note is missing or damaged."""
+        try:
+            return _json.texts(json.loads(self._directory.child(_STATE).read(_SEQUENCE, limit=_NOTE_LIMIT) or b"[]"))
+        except (DamagedData, ValueError, RecursionError):
+            return ()
 
     def _identity(self, filename: str) -> tuple[str, str] | None:
         """Return the type and the session id that a name stands for, or None where it is no artifact's."""
@@ -175,19 +207,38 @@ def _artifact(type: str, session_id: str, filename: str, status: os.stat_result)
     return Artifact(session_id, type, filename, status.st_size, status.st_mtime)
 
 
-def _beyond(artifacts: Iterable[Artifact], *, keep: str | None, max_sessions: int, max_bytes: int) -> Collection[str]:
-    """Return the ids of the oldest sessions that must go so that the bounds hold.
+def _no_session_id(session_id: str) -> BadRequest:
+    return BadRequest(f"{session_id[:100]!r} is no session id; {_LIST_THEM}")
 
-    A session is as old as its first artifact: one that is exported again later stays as old as it is.
+
+def _oldest_first(artifacts: Iterable[Artifact], noted: Sequence[str]) -> list[str]:
+    """Return the ids of the sessions in the order in which they began, as far as that was ``noted``.
+
+    Any other one (its files were copied here) is as old as its first artifact: one that is exported again later stays
+    as old as it is. It follows the last of the noted ones that are no younger.
     """
     begun: dict[str, float] = {}
-    sizes: dict[str, int] = {}
     for artifact in artifacts:
         begun[artifact.session_id] = min(artifact.created, begun.get(artifact.session_id, artifact.created))
+    numbers = {name: number for number, name in enumerate(noted)}
+    dated = [(number, begun[name]) for name, number in numbers.items() if name in begun]
+
+    def place(name: str) -> tuple[float, float, str]:
+        first = float("-inf")
+        if name in numbers:
+            return numbers[name], first, name
+        return max((number for number, when in dated if when <= begun[name]), default=first), begun[name], name
+
+    return sorted(numbers.keys() | begun.keys(), key=place)
+
+
+def _beyond(artifacts: Iterable[Artifact], *, keep: str | None, max_sessions: int, max_bytes: int) -> Collection[str]:
+    """Return the ids of the oldest sessions that must go so that the bounds hold; ``artifacts`` are newest first."""
+    sizes: dict[str, int] = {}
+    for artifact in artifacts:
         sizes[artifact.session_id] = sizes.get(artifact.session_id, 0) + artifact.size
-    oldest_first = sorted(begun, key=lambda session_id: (begun[session_id], session_id))
     doomed: set[str] = set()
-    for session_id in oldest_first[:-1]:
+    for session_id in [*reversed(sizes)][:-1]:
         if len(sizes) - len(doomed) <= max_sessions and sum(sizes.values()) <= max_bytes:
             break
         if session_id != keep:

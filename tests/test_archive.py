@@ -11,6 +11,7 @@ import pytest
 from flask_profiling import archive
 from flask_profiling.errors import BadRequest, DamagedData, ProfilingError
 from flask_profiling.model import Session, SessionOptions, SessionRecording, WorkerId
+from flask_profiling.store import Store
 
 WORKER = WorkerId("host", 1, 0)
 OLD, NEW = "prof-20260101-000000-aaaa1111", "prof-20260102-000000-bbbb2222"
@@ -35,6 +36,16 @@ def output(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("name", "found"), [("last", NEW), (OLD, OLD), ("prof-20260101", OLD), (f"{NEW[:-2]}", NEW)])
 def test_a_session_is_found_by_its_name(output: Path, name: str, found: str) -> None:
     assert archive.load(name, output).session.id == found
+
+
+def test_the_last_session_is_the_one_that_began_last_though_its_files_seem_older(output: Path) -> None:
+    after = "prof-20251231-000000-cccc3333"  # the clock was put back a day or two
+    Store(output, types={"recording": ("recording", ".json")}, max_sessions=1, max_bytes=1).begin(after)
+    path = output / f"recording-{after}.json"
+    path.write_text(json.dumps(recording(after).to_json()))
+    os.utime(path, (10, 10))
+    assert archive.load("last", output).session.id == after
+    assert [item.session_id for item in archive.recordings(output)] == [after, NEW, OLD]
 
 
 def test_a_file_is_read_wherever_it_is(output: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
 import threading
@@ -335,6 +337,139 @@ class TestArtifacts:
         assert [artifact.session_id for artifact in store.artifacts()] == [ID]
 
 
+class TestBegin:
+    """Sessions stand in the order in which they began, whatever the clock said meanwhile."""
+
+    @pytest.fixture
+    def begun(self, directory: Path) -> list[str]:
+        """Store four sessions while the clock jumps back, forth and back; returns their ids, the oldest first."""
+        ids = ["prof-dddd", "prof-bbbb", "prof-cccc", "prof-aaaa"]
+        for session_id, when in zip(ids, (5000.0, 1000.0, 9000.0, 10.0), strict=True):
+            make(directory).begin(session_id)
+            put_session(directory, session_id, created=when)
+        return ids
+
+    def test_the_newest_session_comes_first_though_the_clock_jumped(self, store: Store, begun: list[str]) -> None:
+        newest_first = [session_id for session_id in reversed(begun) for _ in range(2)]
+        assert [artifact.session_id for artifact in store.artifacts()] == newest_first
+        assert [artifact.type for artifact in store.artifacts()][:2] == ["pstats", "cpuprofile"]
+
+    def test_the_oldest_session_goes_first_though_the_clock_jumped(self, directory: Path, begun: list[str]) -> None:
+        make(directory, max_sessions=2).retain(keep=None)
+        assert sessions(make(directory)) == sorted(begun[2:])
+        make(directory, max_sessions=1, max_bytes=1).retain(keep=None)
+        assert sessions(make(directory)) == begun[3:]
+
+    def test_a_file_that_is_added_later_does_not_move_its_session(
+        self, store: Store, directory: Path, begun: list[str]
+    ) -> None:
+        put(directory, f"heap-{begun[0]}.heapsnapshot", created=99_000.0)
+        assert store.artifacts()[0].session_id == begun[3]
+        assert [artifact.type for artifact in store.artifacts()][-3:] == ["heapsnapshot", "pstats", "cpuprofile"]
+
+    def test_what_was_stored_before_anything_was_noted_keeps_its_order(self, store: Store, directory: Path) -> None:
+        put_session(directory, "prof-bbbb", created=100.0)
+        put_session(directory, "prof-aaaa", created=200.0)
+        store.begin("prof-cccc")
+        put_session(directory, "prof-cccc", created=10.0)
+        for path in directory.glob("profile-prof-bbbb.*"):
+            os.utime(path, (5000.0, 5000.0))
+        names = [artifact.session_id for artifact in store.artifacts()]
+        assert list(dict.fromkeys(names)) == ["prof-cccc", "prof-aaaa", "prof-bbbb"]
+
+    @pytest.mark.parametrize(
+        ("created", "place"), [(1.0, 4), (10.0, 0), (999.0, 0), (1000.0, 0), (20_000.0, 0), (9.0, 4)]
+    )
+    def test_a_session_that_was_copied_here_follows_the_last_one_that_is_no_younger(
+        self, store: Store, directory: Path, begun: list[str], created: float, place: int
+    ) -> None:
+        put_session(directory, "prof-copy", created=created)
+        names = list(dict.fromkeys(artifact.session_id for artifact in store.artifacts()))
+        expected = [*reversed(begun)]
+        expected.insert(place, "prof-copy")
+        assert names == expected
+
+    def test_sessions_that_were_copied_here_stand_between_those_that_were_not(
+        self, store: Store, directory: Path
+    ) -> None:
+        for session_id, when in (("prof-0001", 100.0), ("prof-0003", 300.0)):
+            store.begin(session_id)
+            put_session(directory, session_id, created=when)
+        for session_id, when in (("prof-0002", 200.0), ("prof-0021", 210.0), ("prof-0020", 210.0)):
+            put_session(directory, session_id, created=when)
+        names = list(dict.fromkeys(artifact.session_id for artifact in store.artifacts()))
+        assert names == ["prof-0003", "prof-0021", "prof-0020", "prof-0002", "prof-0001"]
+
+    def test_what_is_gone_is_forgotten_and_what_is_still_collected_is_not(self, store: Store, directory: Path) -> None:
+        store.begin("prof-late")
+        spooled(directory, "part", session_id="prof-late")
+        for session_id in ("prof-gone", "prof-newest"):
+            store.begin(session_id)
+        assert json.loads((directory / ".state" / "sequence.json").read_bytes()) == ["prof-late", "prof-newest"]
+        put_session(directory, "prof-newest", created=100.0)
+        put_session(directory, "prof-late", created=200.0)
+        assert store.artifacts()[0].session_id == "prof-newest"
+
+    def test_a_session_that_begins_again_is_the_newest_once(self, store: Store, directory: Path) -> None:
+        for session_id in ("prof-aaaa", "prof-bbbb", "prof-aaaa"):
+            store.begin(session_id)
+            put_session(directory, session_id, created=100.0)
+        assert json.loads((directory / ".state" / "sequence.json").read_bytes()) == ["prof-bbbb", "prof-aaaa"]
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"{}", b"[1]", b"null", b"[" * 100_000, b"\xff", b'["prof-zzzz", null]', b'"prof-bbbb"']
+    )
+    def test_a_damaged_note_is_as_good_as_none_and_the_next_one_is_whole(
+        self, store: Store, directory: Path, content: bytes
+    ) -> None:
+        store.begin("prof-bbbb")
+        (directory / ".state" / "sequence.json").write_bytes(content)
+        put_session(directory, "prof-bbbb", created=200.0)
+        put_session(directory, "prof-aaaa", created=100.0)
+        assert store.artifacts()[0].session_id == "prof-bbbb"
+        store.begin("prof-cccc")
+        note = json.loads((directory / ".state" / "sequence.json").read_bytes())
+        assert note == ["prof-aaaa", "prof-bbbb", "prof-cccc"]
+
+    @pytest.mark.parametrize(("size", "newest"), [(8 << 20, "prof-aaaa"), ((8 << 20) + 1, "prof-bbbb")])
+    def test_a_note_of_eight_mebibytes_is_read_and_a_larger_one_is_none_of_ours(
+        self, store: Store, directory: Path, size: int, newest: str
+    ) -> None:
+        for session_id, when in (("prof-bbbb", 200.0), ("prof-aaaa", 100.0)):
+            store.begin(session_id)
+            put_session(directory, session_id, created=when)
+        note = directory / ".state" / "sequence.json"
+        note.write_bytes(note.read_bytes().ljust(size))
+        assert store.artifacts()[0].session_id == newest
+
+    @pytest.mark.parametrize("plant", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd")])
+    def test_what_is_planted_in_place_of_the_note_hides_no_artifact(
+        self, store: Store, directory: Path, begun: list[str], plant: Callable[[Path], object]
+    ) -> None:
+        note = directory / ".state" / "sequence.json"
+        note.unlink()
+        plant(note)
+        assert sessions(store) == sorted(begun)
+        assert store.artifacts()[0].session_id == "prof-cccc", "times are all there is to go by"
+
+    def test_a_note_that_cannot_be_read_hides_no_artifact(self, directory: Path, begun: list[str]) -> None:
+        def open_(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            if path == "sequence.json":
+                raise OSError(errno.EIO, "broken")
+            return os.open(path, flags, mode, dir_fd=dir_fd)
+
+        broken = make(directory, system=OtherSystem(open=open_))
+        assert sessions(broken) == sorted(begun)
+        with pytest.raises(StorageFailed):
+            broken.begin("prof-eeee")
+
+    @pytest.mark.parametrize("session_id", HOSTILE_IDS)
+    def test_what_is_no_session_id_is_not_noted(self, store: Store, directory: Path, session_id: str) -> None:
+        with pytest.raises(BadRequest):
+            store.begin(session_id)
+        assert not directory.exists()
+
+
 class TestOpen:
     def test_content_of_an_artifact_is_read(self, store: Store) -> None:
         artifact = store.write("pstats", ID, give(b"content"))
@@ -390,6 +525,11 @@ class TestRetain:
         assert make(directory, max_bytes=200).retain(keep=None) == 2
         assert make(directory, max_bytes=199).retain(keep=None) == 2
 
+    def test_of_a_session_that_goes_every_byte_is_counted_once(self, directory: Path) -> None:
+        for number in range(1, 5):
+            put_session(directory, f"prof-000{number}", created=number * 100.0, size=50)
+        assert make(directory, max_bytes=199).retain(keep=None) == 6
+
     def test_newest_session_stays_whatever_the_bounds(self, directory: Path) -> None:
         store = make(directory, max_sessions=0, max_bytes=0)
         put_session(directory, "prof-0001", created=100.0)
@@ -417,6 +557,15 @@ class TestRetain:
         put(directory, "heap-prof-0001.heapsnapshot", created=900.0)
         assert store.retain(keep=None) == 3
         assert sessions(store) == ["prof-0002"]
+
+    def test_session_is_as_old_as_its_first_artifact_whatever_that_is_called(self, directory: Path) -> None:
+        put(directory, "profile-prof-0001.cpuprofile", created=100.0)
+        put(directory, "profile-prof-0001.prof", created=900.0)
+        put(directory, "profile-prof-0002.prof", created=200.0)
+        put(directory, "profile-prof-0003.cpuprofile", created=900.0)
+        put(directory, "profile-prof-0003.prof", created=150.0)
+        names = [artifact.session_id for artifact in make(directory).artifacts()]
+        assert list(dict.fromkeys(names)) == ["prof-0002", "prof-0003", "prof-0001"]
 
     def test_sessions_of_one_age_go_in_the_order_of_their_ids(self, directory: Path) -> None:
         store = make(directory, max_sessions=1)

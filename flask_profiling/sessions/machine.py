@@ -105,6 +105,7 @@ class Sessions:
                 running = self._coordinator.running()
                 if running is not None:
                     raise already_running(running, now=world.now(), monotonic=world.monotonic())
+                self._quietly(self._store.begin, session.id)
                 self._publish(order)
         workers, missing = told_apart(self._wait_for_start(session.id), session.id)
         started = Started(

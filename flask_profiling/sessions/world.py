@@ -39,6 +39,9 @@ class Store(ArtifactStore, Protocol):
     def prepare(self) -> None:
         """Make the output directory ready, or say why it cannot be."""
 
+    def begin(self, session_id: str) -> None:
+        """Note that a session begins after all that are stored, whatever the clock says."""
+
     def artifacts(self) -> tuple[Artifact, ...]:
         """Return what is stored, newest first."""
 

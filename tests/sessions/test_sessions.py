@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -260,6 +261,30 @@ def test_status_tells_the_running_session_and_changes_nothing(output: Path) -> N
     assert status.deadline == pytest.approx(started.deadline)
     assert [(state.worker.pid, state.state) for state in status.workers] == [(1, "profiling")]
     assert sorted(path for path in output.rglob("*")) == before
+
+
+def test_the_session_that_began_last_is_listed_first_though_its_files_seem_older(output: Path) -> None:
+    worker = machine(output)
+    ids = []
+    for created in (9000.0, 100.0, 5000.0):
+        ids.append(worker.sessions.start(CPU).session.id)
+        for artifact in worker.sessions.stop().artifacts:
+            os.utime(output / artifact.filename, (created, created))
+    assert list(dict.fromkeys(artifact.session_id for artifact in worker.sessions.reports())) == ids[::-1]
+
+
+def test_a_session_starts_also_where_its_place_among_the_others_cannot_be_noted(
+    output: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+    worker.sessions.stop()
+    (output / ".state" / "sequence.json").unlink()
+    (output / ".state" / "sequence.json").mkdir()
+    with caplog.at_level(logging.WARNING):
+        worker.sessions.start(CPU)
+    assert "could not take sequence.json" in caplog.text
+    assert worker.sessions.stop().session.ended_by == "stop"
 
 
 def test_clean_keeps_the_running_session(output: Path) -> None:
