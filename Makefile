@@ -91,8 +91,8 @@ soak: $(VENV)/test
 # the rows keep their places; look at the difference before it is committed
 .PHONY: failures
 failures: $(VENV)/test
-	PROFILING_FAILURES=$(CURDIR)/docs/explanation/failures.json $(PYTEST) $(addprefix tests/promises/test_,disks.py ends.py \
-		inspector.py storage.py workers.py) $(ARGS)
+	PROFILING_FAILURES=$(CURDIR)/docs/explanation/failures.json $(PYTEST) $(addprefix tests/promises/test_,clock.py disks.py \
+		ends.py inspector.py storage.py workers.py) $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/test

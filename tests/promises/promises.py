@@ -81,7 +81,7 @@ PROMISES: dict[int, tuple[str, tuple[str, ...]]] = {
     ),
     19: (
         "Jumps of the wall clock, a second init, and gevent change nothing.",
-        ("tests/test_extension.py", "tests/integration/test_known_truth.py"),
+        ("tests/test_store.py", "tests/test_extension.py", "tests/integration/test_known_truth.py"),
     ),
     20: (
         (
