@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from flask_profiling.model import (
     Allocations,
@@ -45,7 +46,7 @@ SAMPLES: dict[str, Callable[[], Data]] = {
     "growth": lambda: Growth({"shop.visits.Visit": (3, 43), "dict": (900, 800)}, (10, 10), 2),
     "heapsummary": lambda: HeapSummary(3, 2, True, {"dict": (2, 128), "shop.models.Product": (1, 48)}),
     "apptree": lambda: ApplicationTree(call_tree("GET /", PAGE, 0.25), frozenset({PAGE})),
-    "calltree": lambda: call_tree("GET /", PAGE, 0.25),
+    "calltree": lambda: replace(call_tree("GET /", PAGE, 0.25), overheads=(0.0, 0.125, 0.0625)),
     "slowrequests": lambda: SlowRequests(
         0.5,
         7,
@@ -71,7 +72,7 @@ ODD_SAMPLES: dict[str, Callable[[], Data]] = {
     "growth": lambda: Growth({"</script>\udcff": (10**30, 0), "": (0, 0)}, (0, 10**30), 10**30),
     "heapsummary": lambda: HeapSummary(0, 10**30, False, {"</script>\udcff": (10**30, 0), "": (0, 0)}),
     "apptree": lambda: ApplicationTree(call_tree("GET /\udcff</script>", ODD, -1e308), frozenset({ODD})),
-    "calltree": lambda: call_tree("GET /\udcff</script>", ODD, -1e308),
+    "calltree": lambda: replace(call_tree("GET /\udcff</script>", ODD, -1e308), overheads=(-1.0, 1e308, 1e308)),
     "slowrequests": lambda: SlowRequests(
         -1e308,
         10**30,
@@ -99,6 +100,7 @@ ODD_SAMPLES: dict[str, Callable[[], Data]] = {
         }
     ),
 }
+
 
 def call_tree(route: str, function: Function, self_time: float) -> CallTree:
     """Return a tree of one request that called one function, which called itself."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from struct import pack
 from sys import getsizeof
-from time import perf_counter
+from time import perf_counter, thread_time
 from types import CodeType
 
 from ..model import CallTree, Function, Track, TreeBuilder
@@ -64,17 +64,21 @@ class Budget:
 
 @dataclass
 class Segment:
-    """A stretch of one thread: times in seconds, and where its transitions stand in the recorder's log."""
+    """A stretch of one thread: times in seconds, and where its transitions stand in the recorder's log.
+
+    ``cpu`` is what the thread's own clock said, when it began the negative of that; 0 where it did not end by itself.
+    """
 
     thread: str
     begin: float
     end: float
     first: int
     last: int
+    cpu: float = 0.0
 
     def moved(self, entries: int) -> Segment:
         """Return the same stretch in a log that has so many entries in front of it."""
-        return Segment(self.thread, self.begin, self.end, self.first + entries, self.last + entries)
+        return Segment(self.thread, self.begin, self.end, self.first + entries, self.last + entries, self.cpu)
 
 
 class Recorder:
@@ -134,12 +138,12 @@ class Recorder:
             return
         self._budget.stretches -= 1
         place = len(self.log) // 2
-        self._segment = Segment(threading.current_thread().name, now, 0, place, place)
+        self._segment = Segment(threading.current_thread().name, now, 0, place, place, -thread_time())
         self.segments.append(self._segment)
         self.log.extend((now, 0))
 
-    def end(self) -> None:
-        """The thread leaves; what is still open ends now."""
+    def end(self, *, elsewhere: bool = False) -> None:
+        """The thread leaves; what is still open ends now. ``elsewhere`` is true where another thread says so."""
         now = self._clock()
         self.top.self_time += now - self.mark
         self.mark = now
@@ -153,6 +157,8 @@ class Recorder:
         if not self._silent:
             self.log.extend((now, IDLE))
         segment.end, segment.last = now, len(self.log) // 2
+        if not elsewhere:
+            segment.cpu += thread_time()
 
     def discard(self) -> None:
         """The thread cannot be watched after all: undo :meth:`begin`."""

@@ -18,6 +18,7 @@ from ..model import CallTree, Recording
 from . import EngineOptions
 from ._alone import RequestRecorder, add
 from ._appcode import application_code
+from ._calibration import CallCosts, bare_call, call_costs, slowdowns, without_recording
 from ._recorder import Recorder, Recorders, tree_of
 
 _log = logging.getLogger("flask_profiling")
@@ -31,6 +32,14 @@ APP_NOTE = (
     "Of library code only the first function called from application code is shown; a library's calls among its own "
     "functions are inside it, and the framework around a view is self time of the route."
 )
+KNOWN_COST_NOTE = (
+    "What recording the calls took, as measured when the session began, is taken off the times of functions; it is in "
+    "the times of requests, and where calls stand in their order in time."
+)
+UNKNOWN_COST_NOTE = "What recording the calls took is in the times: it could not be measured when the session began."
+
+# Whatever is not in a library's directory is the application's: see _appcode. Nobody looks for it.
+_SOME_FILE = os.path.join(os.sep, "calibration")
 
 
 class Hooks(Protocol):
@@ -49,11 +58,21 @@ class Hooks(Protocol):
         """Put everything back; returns notes."""
 
 
-class CallTreeEngine:
-    """Records calling-context trees, per route."""
+class CostOf(Protocol):
+    """What tells how much recording a call takes: :func:`flask_profiling.engines._calibration.call_costs`."""
 
-    def __init__(self, options: EngineOptions, *, recorders: Recorders | None = None) -> None:
+    def __call__(self, hooks: Hooks, *, bare: float, file: str, everything: bool) -> CallCosts | None:
+        """Return the costs, or None where they cannot be told."""
+
+
+class CallTreeEngine:
+    """Records calling-context trees, per route; ``cost_of`` is asked once, when the hooks are on."""
+
+    def __init__(
+        self, options: EngineOptions, *, recorders: Recorders | None = None, cost_of: CostOf = call_costs
+    ) -> None:
         self.options = options
+        self._cost_of = cost_of
         self._recorders = recorders or Recorders()
         self._is_application = application_code(options.app_paths)
         self._hooks: Hooks | None = None
@@ -63,6 +82,7 @@ class CallTreeEngine:
         self._alone: dict[int, RequestRecorder] = {}
         self._left_out = 0
         self._stopped = False
+        self._costs: CallCosts | None = None
 
     def start(self) -> None:
         """Begin to collect.
@@ -76,8 +96,17 @@ class CallTreeEngine:
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             raise Unavailable("exact call trees need the GIL; run with PYTHON_GIL=1, or choose another CPU engine")
         hooks = self._picked_hooks()
+        bare = bare_call()
         hooks.start()
         self._hooks = hooks
+        self._calibrate(hooks, bare)
+
+    def _calibrate(self, hooks: Hooks, bare: float) -> None:
+        file = self.options.app_paths[0] if self.options.app_paths else _SOME_FILE
+        try:
+            self._costs = self._cost_of(hooks, bare=bare, file=file, everything=self.options.scope == "all")
+        except Exception:
+            _log.exception("what recording a call costs could not be measured; times contain it")
 
     def enter(self, route: str) -> object:
         """Begin to attribute what the calling thread does to ``route``; returns a token for :meth:`leave`."""
@@ -138,7 +167,7 @@ class CallTreeEngine:
         """Return the calls of one request that is over; raises TypeError for what is none."""
         if not isinstance(request, RequestRecorder):
             raise TypeError(f"a request was expected, not {type(request).__name__}")
-        return self._tree([request], request.budget.dropped_transitions)
+        return self._tree([request], request.budget.dropped_transitions, {})
 
     def stop(self) -> Recording:
         """End collecting, put everything back as it was and return the tree."""
@@ -149,7 +178,7 @@ class CallTreeEngine:
         open_ones = list(self._running.values())
         self._running.clear()
         for recorder in open_ones:
-            recorder.end()
+            recorder.end(elsewhere=True)
         for request in list(self._alone.values()):
             self.end_request(request)
         budget = self._recorders.budget
@@ -162,17 +191,28 @@ class CallTreeEngine:
             ),
         }
         notes += tuple(f"{number} {sentence}" for sentence, number in counted.items() if number)
-        return Recording("calltree", self._tree(self._recorders.all(), budget.dropped_transitions), notes)
+        notes += (UNKNOWN_COST_NOTE if self._costs is None else KNOWN_COST_NOTE,)
+        recorders = self._recorders.all()
+        tree = self._tree(recorders, budget.dropped_transitions, self._slowdowns(recorders))
+        return Recording("calltree", tree, notes)
 
-    def _tree(self, recorders: Sequence[Recorder], dropped: int) -> CallTree:
+    def _tree(self, recorders: Sequence[Recorder], dropped: int, slower: Mapping[str, float]) -> CallTree:
         is_application = self._is_application
-        return tree_of(
+        tree = tree_of(
             recorders,
             scope=self.options.scope,
             worker=os.getpid(),
             is_library=lambda code: not is_application(code),
             dropped=dropped,
         )
+        if self._costs is None:
+            return tree
+        return without_recording(tree, self._costs, [slower.get(route, 1.0) for route in tree.routes])
+
+    def _slowdowns(self, recorders: Sequence[Recorder]) -> Mapping[str, float]:
+        if type(self._current).__module__ != "_thread":  # greenlets share the clock of their thread
+            return {}
+        return slowdowns((recorder.route, stretch) for recorder in recorders for stretch in list(recorder.segments))
 
     def abandon(self) -> None:
         """In a forked child: put the hooks back, and keep nothing."""

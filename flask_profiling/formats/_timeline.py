@@ -70,8 +70,16 @@ def lanes(tree: CallTree, *, most: int = MOST_TRANSITIONS) -> tuple[Lane, ...]:
     return tuple(found)
 
 
-def lane_times(lane: Lane) -> dict[int, int]:
-    """Return the µs that each node was running in a lane."""
+def lane_times(tree: CallTree, lane: Lane) -> dict[int, int]:
+    """Return the µs that each node was running in a lane, without what recording took."""
+    times = _measured_times(lane)
+    if not tree.overheads:
+        return times
+    shares = tree.own_shares()
+    return {node: round(time * shares[node]) for node, time in times.items()}
+
+
+def _measured_times(lane: Lane) -> dict[int, int]:
     times: dict[int, int] = {}
     for node, begin, end in zip(lane.nodes, lane.times, lane.times[1:], strict=False):
         if node != IDLE:
@@ -83,7 +91,7 @@ def untold(tree: CallTree, shown: Sequence[Lane]) -> list[float]:
     """Return the seconds of each node that no lane shows; nothing where the lanes are complete but for rounding."""
     rest = list(tree.self_times)
     for lane in shown:
-        for node, time in lane_times(lane).items():
+        for node, time in lane_times(tree, lane).items():
             rest[node] -= time / 1e6
     is_complete = sum(len(lane.times) for lane in shown) >= sum(len(track.times) for track in tree.tracks)
     if is_complete and not tree.dropped and shown:
@@ -133,7 +141,8 @@ def only(tree: CallTree, lane: Lane) -> CallTree:
     calls = [0] * len(tree)
     for _, node, begins in steps(tree, lane):
         calls[node] += begins
-    times = lane_times(lane)
+    times = lane_times(tree, lane)
+    measured = _measured_times(lane) if tree.overheads else {}
     track = Track(lane.worker, lane.thread, tuple(lane.times), tuple(lane.nodes), tuple(lane.requests))
     return CallTree(
         scope=tree.scope,
@@ -146,6 +155,9 @@ def only(tree: CallTree, lane: Lane) -> CallTree:
         self_times=tuple(times.get(node, 0) / 1e6 for node in range(len(tree))),
         tracks=(track,),
         origin=tree.origin,
+        overheads=tuple(
+            (measured.get(node, 0) - times.get(node, 0)) / 1e6 for node in range(len(tree) if measured else 0)
+        ),
     )
 
 

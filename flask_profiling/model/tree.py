@@ -63,7 +63,8 @@ class CallTree:
     ``functions``, for a root into ``routes``. ``calls`` are exact where the engine says so; ``self_times`` are seconds
     of wall time in the node itself. ``library`` are indexes of functions that are not the application's. ``tracks``
     tell the order of things, as long as their bound lasted: ``dropped`` transitions are missing. ``origin`` is in µs of
-    the machine's monotonic clock.
+    the machine's monotonic clock. ``overheads`` are seconds that recording took in each node, and that were taken off
+    its self time (empty: nothing was); they are in the tracks.
     """
 
     kind: ClassVar[str] = "calltree"
@@ -79,6 +80,7 @@ class CallTree:
     tracks: tuple[Track, ...] = ()
     dropped: int = 0
     origin: int = 0
+    overheads: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -94,6 +96,13 @@ class CallTree:
             if parent != ROOT:
                 children[parent].append(node)
         return children
+
+    def own_shares(self) -> Sequence[float]:
+        """Return for each node which part of its time in the tracks is its own, and not what recording took."""
+        if not self.overheads:
+            return [1.0] * len(self)
+        pairs = zip(self.self_times, self.overheads, strict=True)
+        return [max(time, 0.0) / (max(time, 0.0) + overhead) if overhead > 0.0 else 1.0 for time, overhead in pairs]
 
     def total_times(self) -> list[float]:
         """Return each node's wall time with all that it called, in seconds."""
@@ -161,6 +170,7 @@ class CallTree:
             "tracks": [track.to_json() for track in self.tracks],
             "dropped": self.dropped,
             "origin": self.origin,
+            **({"overheadSeconds": list(self.overheads)} if self.overheads else {}),
         }
 
     @classmethod
@@ -177,6 +187,9 @@ class CallTree:
             parents.append(above)
             labels.append(_json.index(label, len(routes) if above == ROOT else len(functions)))
         tracks = _json.sequence(document.get("tracks"))
+        overheads = tuple(map(_json.real, _json.sequence(document.get("overheadSeconds", []))))
+        if len(overheads) not in (0, len(rows)):
+            raise DamagedData("the columns of a tree differ in length; delete the damaged file")
         return cls(
             scope=_json.text(document.get("scope")),
             routes=routes,
@@ -189,6 +202,7 @@ class CallTree:
             tracks=tuple(Track.from_json(track, nodes=len(rows), routes=len(routes)) for track in tracks),
             dropped=_json.count(document.get("dropped")),
             origin=_json.count(document.get("origin")),
+            overheads=overheads,
         )
 
 
@@ -233,6 +247,8 @@ class TreeBuilder:
         self._rows: list[tuple[int, int]] = []
         self._calls: list[int] = []
         self._self_times: list[float] = []
+        self._overheads: list[float] = []
+        self._has_overheads = False
 
     def route(self, label: str) -> int:
         """Return the index of a route."""
@@ -259,6 +275,9 @@ class TreeBuilder:
                 continue
             function, is_library = tree.functions[label], label in tree.library
             nodes.append(self.child(nodes[parent], function, calls=calls, self_time=self_time, is_library=is_library))
+        for node, overhead in zip(nodes, tree.overheads, strict=False):
+            self._overheads[node] += overhead
+        self._has_overheads = self._has_overheads or bool(tree.overheads)
         return nodes
 
     def _node(self, parent: int, label: int, calls: int, self_time: float) -> int:
@@ -267,6 +286,7 @@ class TreeBuilder:
             self._rows.append((parent, label))
             self._calls.append(0)
             self._self_times.append(0.0)
+            self._overheads.append(0.0)
         self._calls[place] += calls
         self._self_times[place] += self_time
         return place
@@ -285,6 +305,7 @@ class TreeBuilder:
             tracks=tuple(tracks),
             dropped=dropped,
             origin=origin,
+            overheads=tuple(self._overheads) if self._has_overheads else (),
         )
 
 

@@ -57,6 +57,31 @@ def test_lanes_hold_what_their_threads_did(lived: Sequence[Thread]) -> None:
         assert lane.times == sorted(lane.times)
 
 
+@settings(max_examples=50)
+@given(threads())
+def test_what_recording_took_is_in_no_lane_and_in_no_sample(lived: Sequence[Thread]) -> None:
+    tree = recorded(*lived)
+    rising = [node / len(tree) * seconds for node, seconds in enumerate(tree.self_times)]
+    less = replace(
+        tree,
+        self_times=tuple(a - b for a, b in zip(tree.self_times, rising, strict=True)),
+        overheads=tuple(rising),
+    )
+    shown = lanes(less)
+    assert [lane.times for lane in shown] == [lane.times for lane in lanes(tree)]
+    parts = [only(less, lane) for lane in shown]
+    for node, times in enumerate(zip(*(part.self_times for part in parts), strict=True)):
+        assert sum(times) == pytest.approx(less.self_times[node], abs=1e-6 * len(shown))
+    for node, times in enumerate(zip(*(part.overheads for part in parts), strict=True)):
+        assert sum(times) == pytest.approx(rising[node], abs=1e-6 * len(shown))
+    assert untold(less, shown) == []
+    sampled, _, _ = profile_of(less)
+    named = Counter[str]()
+    for node, seconds in enumerate(less.self_times):
+        named[less.name(node)] += round(1e6 * seconds)
+    assert all(abs(sampled[name] - time) <= 2 * sum(len(lane.times) for lane in shown) for name, time in named.items())
+
+
 def profile_of(tree: CallTree) -> tuple[Counter[str], list[str], list[str]]:
     """Return the µs by name, the names at the first level, and the notes."""
     data = written("cpuprofile", tree_recording(tree))

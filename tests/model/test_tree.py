@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 
@@ -69,6 +71,18 @@ def test_two_workers_add_up_and_their_tracks_share_the_earlier_origin() -> None:
     assert second.times == (10, 20, 30)
     assert [merged.name(node) for node in first.nodes[:2]] == [merged.name(node) for node in second.nodes[:2]]
     assert [merged.routes[track.requests[0][0]] for track in merged.tracks] == ["GET /", "GET /"]
+
+
+def test_what_recording_took_adds_up_and_travels() -> None:
+    tree = replace(small(), overheads=(0.0, 0.5, 1.0, 6.0))
+    assert tree.own_shares() == [1.0, 0.5, 0.5, 0.25]
+    assert small().own_shares() == [1.0] * 4
+    merged = tree.merged_with(tree).merged_with(small())
+    assert merged.overheads == (0.0, 1.0, 2.0, 12.0)
+    assert CallTree.from_json(merged.to_json()) == merged
+    assert "overheadSeconds" not in small().to_json()
+    with pytest.raises(DamagedData, match="differ in length"):
+        CallTree.from_json({**tree.to_json(), "overheadSeconds": [1.0]})
 
 
 def test_times_travel_as_differences_and_come_back() -> None:
