@@ -321,9 +321,8 @@ class Sessions:
     # -- the others ----------------------------------------------------------------------------------------------------
 
     def _others(self, session_id: str | None) -> list[WorkerState]:
-        me = self._world.worker()
-        states = self._coordinator.workers()
-        return [state for state in states if state.worker != me and session_id in (None, state.session_id)]
+        """Return who is in a session, or who lives, when this worker is no more."""
+        return [state for state in self._coordinator.workers() if session_id in (None, state.session_id)]
 
     def _is_stale(self, order: Order) -> bool:
         """Tell whether nobody alive takes part any more, or the session is long over its time."""

@@ -162,6 +162,21 @@ def test_two_apps_of_one_process_are_one_worker(output: Path) -> None:
     assert set(stopped.recording.requests) == {"GET /one", "GET /other"}
 
 
+def test_of_two_apps_of_one_process_the_last_one_out_finishes_the_session(output: Path) -> None:
+    time = Time()
+    one, other = machine(output, time=time), machine(output, time=time)
+    one.sessions.start(CPU)
+    other.sessions.attend()
+    one.visit("GET /one")
+    other.visit("GET /other")
+    one.sessions.shut_down()
+    assert other.sessions.live is not None
+    assert other.sessions.reports() == ()
+    other.sessions.shut_down()
+    (recording,) = output.glob("recording-*.json")
+    assert set(json.loads(recording.read_bytes())["requests"]) == {"GET /one", "GET /other"}
+
+
 def test_a_late_worker_takes_part_from_its_first_request(output: Path) -> None:
     time = Time()
     first, late = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
