@@ -76,9 +76,7 @@ def findings(config: Config | None) -> Iterator[Finding]:
     """Look at this process and this machine; ``config`` is None where the configuration cannot be used."""
     yield from clash(distributions=lambda name: metadata.distribution(name).version)
     yield from engines()
-    yield from extras(
-        has_module=lambda name: importlib.util.find_spec(name) is not None, has_program=lambda name: _which(name)
-    )
+    yield from extras(has_module=lambda name: importlib.util.find_spec(name) is not None, has_program=_which)
     yield from other_profilers(hooks_in_use())
     if config is not None:
         yield from output_directory(config.output_dir)
@@ -293,10 +291,9 @@ def _clock_cost() -> float:
 def hooks_in_use() -> dict[str, str]:
     """Return the profiling and tracing hooks of this process that are held, each with its holder."""
     held: dict[str, str] = {}
-    for hook, holder in (("sys.setprofile", sys.getprofile()), ("sys.settrace", sys.gettrace())):
-        if holder is not None:
-            held[hook] = f"{getattr(holder, '__module__', '') or type(holder).__module__}"
     for hook, holder in (
+        ("sys.setprofile", sys.getprofile()),
+        ("sys.settrace", sys.gettrace()),
         ("threading.setprofile", threading.getprofile()),
         ("threading.settrace", threading.gettrace()),
     ):

@@ -131,9 +131,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, None]:
 
 def _bounds(mark: pytest.Mark) -> Mapping[str, int]:
     bounds = mark.kwargs.get("max_calls")
-    if mark.args or set(mark.kwargs) != {"max_calls"} or not isinstance(bounds, Mapping) or not bounds:
-        bounds = {None: None}
-    if all(isinstance(name, str) and isinstance(most, int) for name, most in bounds.items()):
+    if (
+        not mark.args
+        and len(mark.kwargs) == 1
+        and isinstance(bounds, Mapping)
+        and bounds
+        and all(isinstance(name, str) and isinstance(most, int) for name, most in bounds.items())
+    ):
         return bounds
     raise pytest.UsageError(f'@pytest.mark.{MARKER} needs max_calls={{"module:name": number}} and nothing else')
 

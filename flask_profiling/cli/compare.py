@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import sys
 import tempfile
@@ -16,12 +15,10 @@ import click
 from .. import archive
 from ..compare import RENDERERS, Rules, Run, Verdict, baseline_from_json, baseline_to_json, summarise
 from ..compare import compare as verdict_of
-from ..config import load
-from ..errors import ConfigurationError
 from ..exports import difference
 from . import completion
 from .failure import FAILED, USAGE, Failure
-from .options import json_option, wants_json
+from .options import json_option, output_directory, wants_json
 from .render import plain, progress, say, say_json
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -83,7 +80,7 @@ def compare(ctx: click.Context, /, base: str, new: str, page: Path | None, **giv
       flask profiling compare prof-20261123-0301 last --format markdown
       flask profiling compare prof-20261123-0301 --html difference.html
     """
-    directory = _output_directory()
+    directory = output_directory()
     rules = _rules(given)
     with progress("Reading the recordings"):
         before, after = archive.load(base, directory), archive.load(new, directory)
@@ -133,7 +130,7 @@ def save(ctx: click.Context, name: str, sessions: tuple[str, ...], *, add: bool,
       flask profiling baseline save main
     """
     path = _baseline_path(folder, name)
-    output = _output_directory()
+    output = output_directory()
     with progress("Reading the recordings"):
         runs = [summarise(archive.load(session, output)) for session in sessions or (archive.LAST,)]
     if not all(run.routes for run in runs):
@@ -167,7 +164,7 @@ def check(ctx: click.Context, /, name: str, session: str, folder: str, **given: 
     base = _read(path)
     rules = _rules(given)
     with progress("Reading the recording"):
-        new = summarise(archive.load(session, _output_directory()))
+        new = summarise(archive.load(session, output_directory()))
     _finish(ctx, verdict_of(base, new, rules, across_versions=bool(given["across_versions"])), given)
 
 
@@ -176,13 +173,6 @@ def _finish(ctx: click.Context, verdict: Verdict, given: dict[str, object]) -> N
     say(RENDERERS[style](verdict))
     if verdict.regressions:
         raise click.exceptions.Exit(FAILED)
-
-
-def _output_directory() -> Path:
-    try:
-        return load({}, os.environ).output_dir
-    except ConfigurationError:
-        return Path(os.environ.get("PROFILING_OUTPUT_DIR") or "profiling")
 
 
 def _rules(given: dict[str, object]) -> Rules:

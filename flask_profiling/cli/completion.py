@@ -3,7 +3,6 @@ nothing to read."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from .. import archive
 from ..model import human_size
+from .options import output_directory
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -55,4 +55,4 @@ def baselines(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
 
 
 def _directory(ctx: click.Context) -> Path:
-    return Path(ctx.params.get("directory") or os.environ.get("PROFILING_OUTPUT_DIR") or "profiling")
+    return Path(ctx.params.get("directory") or output_directory())

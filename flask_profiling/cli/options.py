@@ -1,10 +1,12 @@
-"""Options that commands share, and what they mean: where the server is, how long to wait, JSON or not."""
+"""Options that commands share, and what they mean: where the server is and the stored sessions are, how long
+to wait, JSON or not."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -113,6 +115,11 @@ def remember_json(ctx: click.Context, args: Sequence[str]) -> None:
 def wants_json(ctx: click.Context) -> bool:
     """Return whether ``--json`` was given."""
     return bool(ctx.meta.get(_META + "json"))
+
+
+def output_directory() -> Path:
+    """Return where sessions are stored as the environment says, for commands that need no server."""
+    return Path(os.environ.get("PROFILING_OUTPUT_DIR", "").strip() or "profiling")
 
 
 def server_is_named(ctx: click.Context) -> bool:

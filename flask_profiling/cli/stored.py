@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from ..exports import Export, keep
 from . import completion
 from .failure import Failure
+from .options import output_directory
 
 Command = TypeVar("Command", bound=Callable[..., object])
 STDOUT = "-"
@@ -25,7 +25,7 @@ directory_option = click.option(
     "--dir",
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: os.environ.get("PROFILING_OUTPUT_DIR") or "profiling",
+    default=output_directory,
     metavar="PATH",
     help="Where the sessions are stored  [env: PROFILING_OUTPUT_DIR; default: profiling]",
 )
