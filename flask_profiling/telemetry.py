@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -107,7 +108,8 @@ def _begin(name: str, environ: Mapping[str, object] | None) -> Callable[[Told, B
     kind = trace.SpanKind.INTERNAL
     if environ is not None and not trace.get_current_span(parent).get_span_context().is_valid:
         parent, kind = propagate.extract(_headers(environ), parent), trace.SpanKind.SERVER
-    begun = trace.get_tracer(NAME, __version__).start_span(name, parent, kind)
+    started, reading = time.time_ns(), time.perf_counter_ns()
+    begun = trace.get_tracer(NAME, __version__).start_span(name, parent, kind, start_time=started)
     token = context.attach(trace.set_span_in_context(begun, parent))
 
     def end(attributes: Told, error: BaseException | None) -> None:
@@ -120,7 +122,8 @@ def _begin(name: str, environ: Mapping[str, object] | None) -> Callable[[Told, B
                 if status >= 500:
                     begun.set_status(trace.StatusCode.ERROR)
         finally:
-            begun.end()
+            # As long as it took: by the wall clock, which may be set meanwhile, it could end before it began.
+            begun.end(started + time.perf_counter_ns() - reading)
 
     return end
 

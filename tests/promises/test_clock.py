@@ -24,8 +24,32 @@ from tests.ports import free_port
 from tests.promises.failures import publish, told
 from tests.promises.recordings import requests_of, temporary_files
 from tests.promises.wall_clock import WallClock
+from tests.pythons import run_alone
 
 pytestmark = requires("gcc")
+
+SPAN = """
+import os, struct, time
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from flask_profiling.telemetry import span
+exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+begun = time.perf_counter_ns()
+for ahead in map(int, os.environ["JUMPS"].split()):
+    with span("collect", {}):
+        before = time.time()
+        with open(os.environ["WALL_CLOCK"], "r+b") as file:
+            file.write(struct.pack("=q", ahead))
+        assert abs(time.time() - before) > 80_000, "the clock was not set"
+longest = time.perf_counter_ns() - begun
+for each in exporter.get_finished_spans():
+    assert 0 < each.end_time - each.start_time <= longest, (each.start_time, each.end_time)
+print(len(exporter.get_finished_spans()))
+"""
 
 DAY = 86_400
 YEAR_2040 = 2_208_988_800
@@ -211,3 +235,9 @@ class TestP19TheClockIsSet:
             for ahead in all_jumps():
                 clock.set(ahead)
                 assert listed() == found
+
+    @requires("opentelemetry-sdk")
+    def test_a_span_is_as_long_as_it_took(self, tmp_path: Path) -> None:
+        clock = WallClock(tmp_path)
+        said = run_alone(SPAN, tmp_path, JUMPS=" ".join(map(str, all_jumps())), **clock.environment)
+        assert (said.stdout, said.stderr) == ("4\n", "")
