@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from flask_profiling.model import ApplicationTree, CallGraph, CallTree, Recordin
 
 from .chance import Choices
 from .harness import graphs, no_collections
-from .workloads import WORKLOADS, helper
+from .workloads import WORKLOADS, exceptions_through_the_library, helper
 
 HERE = str(Path(__file__).parent)
 monitoring = sys.monitoring
@@ -152,19 +151,6 @@ def test_the_paths_are_those_that_were_taken() -> None:
         ("GET /", "two_callers", "right", "helper"): 3,
         ("GET /", "two_callers", "helper"): 1,
     }
-
-
-def raising_default(value: object) -> object:
-    helper()
-    raise LookupError
-
-
-def exceptions_through_the_library() -> None:
-    for _ in range(3):
-        try:
-            json.dumps(object(), default=raising_default)
-        except LookupError:
-            helper()
 
 
 def test_application_code_that_a_library_calls_stands_below_the_application() -> None:

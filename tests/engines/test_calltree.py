@@ -24,7 +24,7 @@ from flask_profiling.model import CallTree, Recording
 
 from .chance import Choices
 from .harness import assert_true, known_part, no_collections, request
-from .workloads import WORKLOADS, helper
+from .workloads import WORKLOADS, exceptions_through_the_library, helper
 
 SCOPES = ("app", "all")
 HERE = str(Path(__file__).parent)
@@ -132,19 +132,6 @@ def test_of_library_code_only_what_the_application_calls_is_shown() -> None:
             ("GET /", "calls_the_library", "loads"): 1,
         }
         assert {tree.functions[index].name for index in tree.library} == {"dumps", "loads"}
-
-
-def raising_default(value: object) -> object:
-    helper()
-    raise LookupError
-
-
-def exceptions_through_the_library() -> None:
-    for _ in range(3):
-        try:
-            json.dumps(object(), default=raising_default)
-        except LookupError:
-            helper()
 
 
 def test_application_code_that_a_library_calls_stands_below_it() -> None:

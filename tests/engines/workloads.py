@@ -7,6 +7,7 @@ function around.
 
 from __future__ import annotations
 
+import json
 import time
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterator
@@ -48,6 +49,22 @@ def two_callers() -> None:
     left()
     right()
     helper()
+
+
+# a library that calls back, and what is raised through it (in no table: how much of the library shows is the engine's)
+
+
+def raising_default(value: object) -> object:
+    helper()
+    raise LookupError
+
+
+def exceptions_through_the_library() -> None:
+    for _ in range(3):
+        try:
+            json.dumps(object(), default=raising_default)
+        except LookupError:
+            helper()
 
 
 # recursion
