@@ -8,6 +8,7 @@ here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -144,9 +145,9 @@ def without_recording(tree: CallTree, costs: CallCosts, slowdowns: Sequence[floa
     for node, parent in enumerate(tree.parents):
         routes.append(tree.labels[node] if parent < 0 else routes[parent])
         time, longest = tree.self_times[node], slowdowns[routes[node]]
-        went_on = time - pauses[node]
-        slower = min(longest, time / went_on) if went_on > 0.0 else longest
-        overheads.append(min(scale * expected[node] * slower, time))
+        went_on = max(0.0, time - pauses[node])
+        slower = min(longest, time / went_on) if went_on > 0.0 else 1.0
+        overheads.append(min(scale * expected[node], went_on) * slower)
     times = (time - overhead for time, overhead in zip(tree.self_times, overheads, strict=True))
     return replace(tree, self_times=tuple(times), overheads=tuple(overheads))
 
@@ -172,17 +173,26 @@ def _pauses(tree: CallTree) -> list[float]:
     return [pause / 1e6 for pause in pauses]
 
 
-def slowdowns(stretches: Iterable[tuple[str, Segment]]) -> dict[str, float]:
-    """Return for each route how much longer it may have taken to compute, because other requests computed meanwhile.
+def crowd_of_machine() -> float:
+    """Return how many there are for each processor, by the load of the last minute; 1 where nobody has to wait."""
+    try:
+        return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    except (AttributeError, OSError):  # not everywhere
+        return 1.0
+
+
+def slowdowns(stretches: Iterable[tuple[str, Segment]], *, crowd: float = 1.0) -> dict[str, float]:
+    """Return for each route how much longer it may have taken to compute, because others computed meanwhile.
 
     ``stretches`` are those of all threads, by route. Of each, its share of CPU time is known. What the others took
     together while it lasted, up to one processor, was taken from it: with three others that compute all the time,
-    computing lasts four times as long. A stretch that got all of its time waited for nobody.
+    computing lasts four times as long. A stretch that got all of its time waited for nobody. ``crowd`` is how many
+    processes and threads of the machine there are for each processor, if more than one.
     """
     known = [(route, stretch) for route, stretch in stretches if stretch.end > stretch.begin and stretch.cpu > 0.0]
     changes: list[tuple[float, float]] = []
     for _, stretch in known:
-        rate = min(1.0, stretch.cpu / (stretch.end - stretch.begin))
+        rate = min(1.0, crowd * stretch.cpu / (stretch.end - stretch.begin))
         changes += ((stretch.begin, rate), (stretch.end, -rate))
     changes.sort()
     used: dict[float, float] = {}
@@ -194,8 +204,9 @@ def slowdowns(stretches: Iterable[tuple[str, Segment]]) -> dict[str, float]:
     sums: dict[str, list[float]] = {}
     for route, stretch in known:
         lasted = stretch.end - stretch.begin
-        free = 1.0 - max(0.0, used[stretch.end] - used[stretch.begin] - stretch.cpu) / lasted
+        took = min(crowd * stretch.cpu, lasted)
+        free = 1.0 - max(0.0, used[stretch.end] - used[stretch.begin] - took) / lasted
         amounts = sums.setdefault(route, [0.0, 0.0])
         amounts[0] += stretch.cpu
-        amounts[1] += stretch.cpu / max(free, min(1.0, stretch.cpu / lasted))
+        amounts[1] += max(stretch.cpu, min(lasted, took / max(free, took / lasted)))
     return {route: longer / cpu for route, (cpu, longer) in sums.items()}

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..errors import Unavailable
@@ -18,7 +18,7 @@ from ..model import CallTree, Recording
 from . import EngineOptions
 from ._alone import RequestRecorder, add
 from ._appcode import application_code
-from ._calibration import CallCosts, bare_call, call_costs, slowdowns, without_recording
+from ._calibration import CallCosts, bare_call, call_costs, crowd_of_machine, slowdowns, without_recording
 from ._recorder import Recorder, Recorders, tree_of
 
 _log = logging.getLogger("flask_profiling")
@@ -66,12 +66,18 @@ class CostOf(Protocol):
 
 
 class CallTreeEngine:
-    """Records calling-context trees, per route; ``cost_of`` is asked once, when the hooks are on."""
+    """Records calling-context trees, per route; ``cost_of`` is asked when the hooks are on, ``crowd`` at the end."""
 
     def __init__(
-        self, options: EngineOptions, *, recorders: Recorders | None = None, cost_of: CostOf = call_costs
+        self,
+        options: EngineOptions,
+        *,
+        recorders: Recorders | None = None,
+        cost_of: CostOf = call_costs,
+        crowd: Callable[[], float] = crowd_of_machine,
     ) -> None:
         self.options = options
+        self._crowd = crowd
         self._cost_of = cost_of
         self._recorders = recorders or Recorders()
         self._is_application = application_code(options.app_paths)
@@ -212,7 +218,8 @@ class CallTreeEngine:
     def _slowdowns(self, recorders: Sequence[Recorder]) -> Mapping[str, float]:
         if type(self._current).__module__ != "_thread":  # greenlets share the clock of their thread
             return {}
-        return slowdowns((recorder.route, stretch) for recorder in recorders for stretch in list(recorder.segments))
+        stretches = ((recorder.route, stretch) for recorder in recorders for stretch in list(recorder.segments))
+        return slowdowns(stretches, crowd=self._crowd())
 
     def abandon(self) -> None:
         """In a forked child: put the hooks back, and keep nothing."""

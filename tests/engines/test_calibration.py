@@ -19,6 +19,7 @@ from flask_profiling.engines._calibration import (
     CallCosts,
     bare_call,
     call_costs,
+    crowd_of_machine,
     slowdowns,
     without_recording,
 )
@@ -137,9 +138,18 @@ def test_what_stood_still_did_so_while_it_recorded_too() -> None:
 def test_no_recording_takes_longer_than_the_threads_of_others_explain() -> None:
     once, twice = (
         without_recording(tree_of(root=1.0, view=1.0, small=1.0, dumps=1.0, stood_still=still), COSTS, [2.0])
-        for still in (0.0, 1.0)
+        for still in (0.0, 0.9)
     )
     assert twice.overheads == pytest.approx([a * b for a, b in zip(once.overheads, (1, 1, 2, 1), strict=True)])
+
+
+def test_only_what_went_on_can_have_been_recording() -> None:
+    tree = without_recording(
+        tree_of(root=1.0, view=1.0, small=0.0102, dumps=1.0, stood_still=0.01),
+        CallCosts(CallCost(1e-6, 0), COSTS[1]),
+        [3.0],
+    )
+    assert tree.overheads[2] == pytest.approx(3 * 0.0002)
 
 
 def test_a_function_that_takes_less_than_recording_should_lowers_the_cost_of_all() -> None:
@@ -193,6 +203,14 @@ def test_threads_that_compute_at_the_same_time_without_the_lock_wait_for_nobody(
 
 def test_a_stretch_whose_cpu_time_is_unknown_says_nothing() -> None:
     assert slowdowns([("GET /", stretch(0.0, 1.0, -7.0)), ("GET /", stretch(5.0, 5.0, 0.0))]) == {}
+
+
+def test_where_others_crowd_the_machine_computing_may_take_longer_but_not_than_it_did() -> None:
+    alone = [("GET /", stretch(0.0, 8.0, 2.0))]
+    assert slowdowns(alone, crowd=3.0) == pytest.approx({"GET /": 3.0})
+    assert slowdowns(alone, crowd=9.0) == pytest.approx({"GET /": 4.0})
+    assert slowdowns([("GET /", stretch(0.0, 8.0, 1.0))] * 2, crowd=4.0) == pytest.approx({"GET /": 8.0})
+    assert crowd_of_machine() >= 1.0
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100), st.floats(-1, 150)), max_size=8))
