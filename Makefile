@@ -92,7 +92,7 @@ soak: $(VENV)/test
 .PHONY: failures
 failures: $(VENV)/test
 	PROFILING_FAILURES=$(CURDIR)/docs/explanation/failures.json $(PYTEST) $(addprefix tests/promises/test_,clock.py disks.py \
-		ends.py inspector.py storage.py workers.py) $(ARGS)
+		ends.py inspector.py redis.py storage.py worker_deaths.py workers.py) $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/test

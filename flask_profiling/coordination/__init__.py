@@ -149,8 +149,11 @@ class Relay(Protocol):
     def running(self) -> tuple[Session, float] | None:
         """Return the published session and the seconds it has left, or None."""
 
-    def publish(self, session: Session) -> bool:
-        """Publish a session; False where another one runs."""
+    def publish(self, session: Session, *, seconds: float) -> bool:
+        """Publish a session that has so many seconds left; False where one is published already."""
+
+    def ended(self, session_id: str) -> bool:
+        """Tell whether somebody ended a published session; what was lost or overwritten was not ended."""
 
     def withdraw(self, session_id: str) -> bool:
         """Take the session back; False where somebody else was first."""

@@ -37,11 +37,22 @@ HOST_SEEN_WITHIN = 10.0
 # Deletes the order only if it is still that of the session: two hosts that stop at once must not end the next one.
 _WITHDRAW = """
 local order = redis.call('GET', KEYS[1])
-if order and cjson.decode(order)['session']['id'] == ARGV[1] then
+local is_read, id = pcall(function() return cjson.decode(order)['session']['id'] end)
+if is_read and id == ARGV[1] then
     redis.call('DEL', KEYS[1])
     return 1
 end
 return 0
+"""
+
+
+# Puts an order where something stands that is none (no text: nothing), unless it was changed meanwhile.
+_REPLACE = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+    return 0
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
 """
 
 
@@ -72,20 +83,36 @@ class RedisRelay:
     def running(self) -> tuple[Session, float] | None:
         """Return the published session and the seconds it has left, or None."""
         key = f"{self._prefix}:order"
-        order, left = self._ask(lambda redis: redis.pipeline(transaction=False).get(key).pttl(key).execute())
-        if order is None or left < 0:
-            return None
-        try:
-            session = Session.from_json(_json.mapping(loaded(order)).get("session"))
-        except DamagedData:
-            return None
-        return session, max(0.0, left / 1000 - ORDER_GRACE)
+        return _read(*self._ask(lambda redis: redis.pipeline(transaction=False).get(key).pttl(key).execute()))
 
-    def publish(self, session: Session) -> bool:
-        """Publish a session; False where another one runs."""
-        keep = int((session.options.seconds + ORDER_GRACE) * 1000)
+    def publish(self, session: Session, *, seconds: float) -> bool:
+        """Publish a session that has so many seconds left; False where one is published already.
+
+        What stands there and is no order of ours goes: nobody would ever withdraw it.
+        """
+        key = f"{self._prefix}:order"
+        keep = int((seconds + ORDER_GRACE) * 1000)
         order = dumped({"session": session.to_json()})
-        return bool(self._ask(lambda redis: redis.set(f"{self._prefix}:order", order, nx=True, px=keep)))
+
+        def put(redis: Any) -> bool:
+            if redis.set(key, order, nx=True, px=keep):
+                return True
+            stands, left = redis.pipeline(transaction=False).get(key).pttl(key).execute()
+            return _read(stands, left) is None and bool(redis.eval(_REPLACE, 1, key, stands or b"", order, keep))
+
+        return bool(self._ask(put))
+
+    def ended(self, session_id: str) -> bool:
+        """Tell whether somebody ended a published session: its order is gone, and who joined it is still known.
+
+        A Redis that came back empty has ended nothing, and neither has one that holds something else in its place.
+        """
+        key, joined = f"{self._prefix}:order", f"{self._prefix}:joined:{session_id}"
+        stands, left, known = self._ask(
+            lambda redis: redis.pipeline(transaction=False).get(key).pttl(key).exists(joined).execute()
+        )
+        order = _read(stands, left)
+        return bool(known) and (stands is None if order is None else order[0].id != session_id)
 
     def withdraw(self, session_id: str) -> bool:
         """Take the session back; False where somebody else was first."""
@@ -150,6 +177,17 @@ class RedisRelay:
             raise CoordinationFailed(
                 f"Redis cannot be asked ({type(error).__name__}); sessions cover this host only until it answers"
             ) from None
+
+
+def _read(order: bytes | None, left: int) -> tuple[Session, float] | None:
+    """Return the session of an order and the seconds it has left; an order without an end is none of ours."""
+    if order is None or left < 0:
+        return None
+    try:
+        session = Session.from_json(_json.mapping(loaded(order)).get("session"))
+    except DamagedData:
+        return None
+    return session, max(0.0, left / 1000 - ORDER_GRACE)
 
 
 def _connected(url: str) -> Redis:

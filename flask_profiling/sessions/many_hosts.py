@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from ..coordination import Coordinator, Relay
-from ..errors import AlreadyRunning, CoordinationFailed, NotRunning, ProfilingError
+from ..coordination import Coordinator, Order, Relay
+from ..errors import AlreadyRunning, CoordinationFailed, NotRunning, ProfilingError, StorageFailed
 from ..model import Session, SessionOptions
 from .machine import Sessions
 from .results import Started, Stopped
@@ -50,6 +50,8 @@ class ManyHosts(Sessions):
         self._relay = relay
         self._relayed: set[str] = set()
         self._over: set[str] = set()
+        # session -> what this host stored of it: ended here while the relay could not be told
+        self._untold: dict[str, tuple[str, ...]] = {}
         self._attended_relay_at = float("-inf")
         self._relaying = False
 
@@ -85,17 +87,22 @@ class ManyHosts(Sessions):
             self._catch_up()
         except CoordinationFailed as error:
             unreachable = error.message
-        stopped = super().stop(by=by, session_id=session_id)
+        here = self._coordinator.running()
+        try:
+            stopped = super().stop(by=by, session_id=session_id)
+        except StorageFailed:
+            if here is not None and self._coordinator.ended(here.session.id):  # it is over, though nothing is stored
+                self._note_end(here.session.id, ())
+                self._quietly(self._tell, here.session.id)
+            raise
         ended = stopped.session.id
-        self._over.add(ended)
+        self._note_end(ended, tuple(artifact.filename for artifact in stopped.artifacts))
         if unreachable:
             return replace(stopped, notes=(*stopped.notes, f"{unreachable}; other hosts are not in this answer"))
         if ended not in self._relayed:
-            return stopped
-        names = tuple(artifact.filename for artifact in stopped.artifacts)
+            return replace(stopped, notes=(*stopped.notes, "this session covered this host only"))
         try:
-            self._relay.withdraw(ended)
-            self._relay.report(ended, names)
+            self._tell(ended)
             hosts, missing = self._stored_elsewhere(ended)
         except CoordinationFailed as error:
             return replace(stopped, notes=(*stopped.notes, f"{error.message}; other hosts are not in this answer"))
@@ -113,7 +120,7 @@ class ManyHosts(Sessions):
     def _published(self, session: Session) -> frozenset[str]:
         """Publish a session to the other hosts; returns those that live and did not join in time."""
         relay = self._relay
-        if not relay.publish(session):
+        if not relay.publish(session, seconds=session.options.seconds):
             running = relay.running()
             name = running[0].id if running else "another session"
             raise AlreadyRunning(f"{name} is running already on another host; stop it, or wait until it ends")
@@ -145,19 +152,51 @@ class ManyHosts(Sessions):
             relay.attend()
             self._attended_relay_at = self._world.monotonic()
         published = relay.running()
+        if published is not None and published[0].id in self._untold:
+            self._tell(published[0].id)
+            return
         here = self._coordinator.running()
-        if here is not None and published is not None and published[0].id == here.session.id:
+        if here is None:
+            self._follow_relay(published)
+        elif published is not None and published[0].id == here.session.id:
             self._relayed.add(here.session.id)
+            relay.join(here.session.id)  # again and again: the relay may have forgotten it
+        elif here.session.id in self._relayed:
+            self._without_order(here)
+
+    def _follow_relay(self, published: tuple[Session, float] | None) -> None:
+        if published is None or published[1] <= WORTH_JOINING or published[0].id in self._over:
             return
-        if here is not None:
-            if here.session.id in self._relayed:
-                self._end_here(here.session.id)
+        # Ended here is ended, whatever a relay that was asked a moment too early, or could not be told, still says.
+        if self._coordinator.ended(published[0].id) or self._is_stored(published[0].id):
+            self._over.add(published[0].id)
             return
-        if published is None or published[1] <= WORTH_JOINING:
-            return
-        # Ended here is ended, whatever a relay that was asked a moment too early still says.
-        if published[0].id not in self._over and not self._coordinator.ended(published[0].id):
-            self._begin_here(*published)
+        self._begin_here(*published)
+
+    def _is_stored(self, session_id: str) -> bool:
+        return any(artifact.session_id == session_id for artifact in self._store.artifacts())
+
+    def _without_order(self, here: Order) -> None:
+        """The relay does not know any more what runs here: another host has ended it, or the relay has lost it."""
+        session = here.session
+        left = here.deadline - self._world.monotonic()
+        if self._relay.ended(session.id):
+            self._end_here(session.id)
+        elif left > WORTH_JOINING and not self._relay.publish(session, seconds=left):
+            self._relayed.discard(session.id)  # if another host was not just faster, it goes on here alone
+
+    def _note_end(self, session_id: str, names: tuple[str, ...]) -> None:
+        self._over.add(session_id)
+        if session_id in self._relayed:
+            self._untold[session_id] = names
+
+    def _tell(self, session_id: str) -> None:
+        """Tell the others that a session is over, and what this host stored of it; once, if they were in it at all."""
+        names = self._untold.get(session_id)
+        if names is not None:
+            self._relay.withdraw(session_id)
+            self._relay.report(session_id, names)
+            self._untold.pop(session_id, None)
 
     def _begin_here(self, session: Session, left: float) -> None:
         try:

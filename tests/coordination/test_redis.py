@@ -29,6 +29,7 @@ class FakeRedis:
         self.expires: dict[str, float] = {}
         self.broken: Exception | None = None
         self.calls = 0
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def _called(self) -> None:
         self.calls += 1
@@ -46,11 +47,18 @@ class FakeRedis:
         self.keys[key], self.expires[key] = value, px
         return True
 
-    def eval(self, script: str, number: int, key: str, session_id: str) -> int:
+    def eval(self, script: str, number: int, key: str, *given: Any) -> int:
         self._called()
-        assert "'DEL'" in script
         assert number == 1
-        if key not in self.keys or json.loads(self.keys[key])["session"]["id"] != session_id:
+        if "'SET'" in script:
+            stands, order, px = given
+            self.meanwhile()
+            if self.keys.get(key, b"") != stands:
+                return 0
+            self.keys[key], self.expires[key] = order, px
+            return 1
+        assert "'DEL'" in script
+        if key not in self.keys or json.loads(self.keys[key])["session"]["id"] != given[0]:
             return 0
         del self.keys[key]
         return 1
@@ -86,6 +94,9 @@ class Pipeline:
 
     def get(self, key: str) -> Pipeline:
         return self._then(lambda: self._redis.keys.get(key))
+
+    def exists(self, key: str) -> Pipeline:
+        return self._then(lambda: int(key in self._redis.keys))
 
     def pttl(self, key: str) -> Pipeline:
         return self._then(lambda: self._redis.expires[key] if key in self._redis.keys else -2)
@@ -125,7 +136,7 @@ def relay(redis: FakeRedis, host: str = "one", *, clock: Clock | None = None) ->
 def test_what_one_publishes_the_other_sees_with_the_time_that_is_left(redis: FakeRedis) -> None:
     one, two = relay(redis), relay(redis, "two")
     assert two.running() is None
-    assert one.publish(SESSION) is True
+    assert one.publish(SESSION, seconds=60.0) is True
     assert redis.expires["p:order"] == 90_000  # so long after the session's own end it goes by itself
     assert two.running() == (SESSION, 60.0)
     redis.expires["p:order"] = 31_500
@@ -135,15 +146,15 @@ def test_what_one_publishes_the_other_sees_with_the_time_that_is_left(redis: Fak
 
 
 def test_a_second_session_is_not_published(redis: FakeRedis) -> None:
-    relay(redis).publish(SESSION)
-    assert relay(redis, "two").publish(replace(SESSION, id="prof-b-0001")) is False
+    relay(redis).publish(SESSION, seconds=60.0)
+    assert relay(redis, "two").publish(replace(SESSION, id="prof-b-0001"), seconds=60.0) is False
     running = relay(redis).running()
     assert running is not None
     assert running[0].id == "prof-a-0001"
 
 
 def test_an_order_is_withdrawn_once_and_never_another_ones(redis: FakeRedis) -> None:
-    relay(redis).publish(SESSION)
+    relay(redis).publish(SESSION, seconds=60.0)
     assert relay(redis).withdraw("prof-b-0001") is False
     assert relay(redis).withdraw("prof-a-0001") is True
     assert relay(redis).withdraw("prof-a-0001") is False
@@ -152,7 +163,7 @@ def test_an_order_is_withdrawn_once_and_never_another_ones(redis: FakeRedis) -> 
 
 @pytest.mark.parametrize("left", [-1, -2])
 def test_an_order_without_an_end_is_none(redis: FakeRedis, left: int) -> None:
-    relay(redis).publish(SESSION)
+    relay(redis).publish(SESSION, seconds=60.0)
     redis.expires["p:order"] = left
     assert relay(redis).running() is None
 
@@ -161,9 +172,51 @@ def test_an_order_without_an_end_is_none(redis: FakeRedis, left: int) -> None:
     "lie", [b"", b"\xff", b"[" * 9000, b"[]", b"{}", b'{"session": {"id": "../../x"}}'], ids=range(6)
 )
 def test_an_order_that_is_none_of_ours_is_none(redis: FakeRedis, lie: bytes) -> None:
-    relay(redis).publish(SESSION)
+    relay(redis).publish(SESSION, seconds=60.0)
     redis.keys["p:order"] = lie
     assert relay(redis).running() is None
+
+
+@pytest.mark.parametrize(
+    ("lie", "left"), [(b"", 60_000), (b"[" * 9000, -1), (b"{}", 60_000), (None, -1)], ids=["", "deep", "{}", "endless"]
+)
+def test_what_stands_in_the_place_of_an_order_is_replaced_by_one(
+    redis: FakeRedis, lie: bytes | None, left: int
+) -> None:
+    one = relay(redis)
+    one.publish(SESSION, seconds=60.0)
+    redis.keys["p:order"] = redis.keys["p:order"] if lie is None else lie
+    redis.expires["p:order"] = left
+    assert one.publish(replace(SESSION, id="prof-b-0001"), seconds=12.5) is True
+    assert redis.expires["p:order"] == 42_500
+    assert one.running() == (replace(SESSION, id="prof-b-0001"), 12.5)
+
+
+def test_what_another_host_publishes_meanwhile_is_not_replaced(redis: FakeRedis) -> None:
+    redis.keys["p:order"], redis.expires["p:order"] = b"garbage", 60_000
+
+    def faster() -> None:
+        redis.keys["p:order"] = b"another"
+
+    redis.meanwhile = faster
+    assert relay(redis).publish(SESSION, seconds=60.0) is False
+    assert redis.keys["p:order"] == b"another"
+
+
+def test_a_session_is_ended_by_whoever_withdraws_it_and_by_nothing_else(redis: FakeRedis) -> None:
+    one, two = relay(redis), relay(redis, "two")
+    one.publish(SESSION, seconds=60.0)
+    one.join("prof-a-0001")
+    assert two.ended("prof-a-0001") is False
+    redis.keys["p:order"] = b"garbage"
+    assert two.ended("prof-a-0001") is False, "a lie ends nothing"
+    one.publish(SESSION, seconds=60.0)
+    one.withdraw("prof-a-0001")
+    assert two.ended("prof-a-0001") is True
+    one.publish(replace(SESSION, id="prof-b-0001"), seconds=60.0)
+    assert two.ended("prof-a-0001") is True
+    redis.keys.clear()
+    assert two.ended("prof-a-0001") is False, "neither does a Redis that comes back empty"
 
 
 @given(st.binary(max_size=300))
@@ -209,7 +262,8 @@ class Broken(Exception):
 
 QUESTIONS: dict[str, Callable[[RedisRelay], object]] = {
     "running": RedisRelay.running,
-    "publish": lambda relay: relay.publish(SESSION),
+    "publish": lambda relay: relay.publish(SESSION, seconds=60.0),
+    "ended": lambda relay: relay.ended("prof-a-0001"),
     "withdraw": lambda relay: relay.withdraw("prof-a-0001"),
     "attend": RedisRelay.attend,
     "hosts": RedisRelay.hosts,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 
 from flask_profiling.coordination.files import FileCoordinator
 from flask_profiling.engines import Engine, EngineOptions
-from flask_profiling.errors import AlreadyRunning, CoordinationFailed, EngineBusy, NotRunning
+from flask_profiling.errors import AlreadyRunning, CoordinationFailed, DiskFull, EngineBusy, NotRunning, StorageFailed
 from flask_profiling.formats import FORMATS
 from flask_profiling.model import Session, SessionOptions, WorkerId
 from flask_profiling.processes import process_started
@@ -51,12 +51,16 @@ class MemoryRelay:
         hub = self._reached("running")
         return None if hub.order is None else (hub.order[0], max(0.0, hub.order[1] - hub.time.reading))
 
-    def publish(self, session: Session) -> bool:
+    def publish(self, session: Session, *, seconds: float) -> bool:
         hub = self._reached("publish")
         if hub.order is not None:
             return False
-        hub.order = (session, hub.time.reading + session.options.seconds)
+        hub.order = (session, hub.time.reading + seconds)
         return True
+
+    def ended(self, session_id: str) -> bool:
+        hub = self._reached("ended")
+        return session_id in hub.joined and (hub.order is None or hub.order[0].id != session_id)
 
     def withdraw(self, session_id: str) -> bool:
         hub = self._reached("withdraw")
@@ -259,7 +263,7 @@ def test_where_the_other_session_is_over_a_moment_later_the_start_is_refused_all
     pair: tuple[Host, Host], hub: Hub
 ) -> None:
     one, _ = pair
-    one.sessions._relay.publish = lambda session: False  # type: ignore[method-assign]
+    one.sessions._relay.publish = lambda session, seconds: False  # type: ignore[method-assign]
     with pytest.raises(AlreadyRunning, match="another session is running already on another host"):
         one.sessions.start(CPU)
     assert one.sessions.idle
@@ -317,6 +321,27 @@ def test_a_worker_that_was_not_there_knows_from_its_host_that_a_session_is_over(
     two.sessions.forget()
 
 
+def test_what_is_stored_here_is_not_begun_again_by_a_worker_that_knows_of_later_sessions_only(
+    pair: tuple[Host, Host], hub: Hub, tmp_path: Path
+) -> None:
+    one, two = pair
+    first = one.sessions.start(CPU).session
+    hub.down.add("two")
+    two.sessions.stop()
+    two.sessions.start(CPU)
+    two.sessions.stop()
+    stored = two.names()
+    young = host(hub, tmp_path, "two", pid=2)
+    young.sessions.attend()
+    hub.down.clear()
+    assert hub.order is not None
+    assert hub.order[0] == first
+    young.sessions._listen()
+    assert young.sessions.idle
+    assert two.names() == stored
+    two.sessions.forget()
+
+
 def test_a_host_that_cannot_collect_says_no_once_and_is_asked_no_more(hub: Hub, tmp_path: Path) -> None:
     one, two = host(hub, tmp_path, "one"), host(hub, tmp_path, "two", engine=lambda: CountingEngine(busy=True))
     one.sessions.attend()
@@ -351,7 +376,7 @@ def test_a_session_of_this_host_only_is_not_ended_by_a_relay_that_comes_back_emp
     assert one.sessions.live is not None
     stopped = one.sessions.stop()
     assert stopped.hosts == {}
-    assert not any("relay" in note for note in stopped.notes)
+    assert stopped.notes[-1] == "this session covered this host only"
 
 
 def test_a_host_with_a_session_of_its_own_does_not_say_that_it_joined_another(
@@ -400,6 +425,108 @@ def test_a_session_that_was_withdrawn_elsewhere_ends_here_and_its_names_are_repo
     two.look()
     assert two.sessions.idle
     assert sorted(hub.done["prof-one-0001"]["two"]) == two.names()
+
+
+def forgotten(hub: Hub) -> None:
+    """The relay comes back empty."""
+    hub.order = None
+    hub.joined.clear()
+    hub.alive.clear()
+    hub.done.clear()
+
+
+def test_a_relay_that_comes_back_empty_is_told_again_and_all_hosts_go_on(pair: tuple[Host, Host], hub: Hub) -> None:
+    one, two = pair
+    one.sessions.start(CPU)
+    hub.time.reading += 20
+    assert two.sessions.live is not None
+    left = two.sessions.live.deadline - hub.time.reading
+    forgotten(hub)
+    two.look()
+    assert hub.order is not None
+    assert hub.order[1] - hub.time.reading == pytest.approx(left)
+    hub.time.reading += 2  # both say that they live, and take part, again
+    for _ in range(2):
+        one.look()
+        two.look()
+    stopped = one.sessions.stop()
+    assert set(stopped.hosts) == {"one", "two"}
+    assert two.sessions.idle
+    assert not any("host" in note for note in stopped.notes)
+
+
+def test_a_session_that_is_almost_over_is_not_told_again(pair: tuple[Host, Host], hub: Hub) -> None:
+    one, two = pair
+    one.sessions.start(CPU)
+    assert two.sessions.live is not None
+    hub.time.reading = two.sessions.live.deadline - 0.4
+    forgotten(hub)
+    two.sessions._listen()
+    assert hub.order is None
+    assert two.sessions.live is not None, "it ends by itself"
+
+
+def test_where_another_session_took_the_place_of_a_lost_one_each_host_keeps_its_own(
+    pair: tuple[Host, Host], hub: Hub
+) -> None:
+    one, two = pair
+    started = one.sessions.start(CPU)
+    forgotten(hub)
+    hub.order = (replace(started.session, id="prof-three-0001"), hub.time.reading + 60)
+    two.look()
+    assert two.sessions.live is not None
+    assert two.sessions.live.session_id == "prof-one-0001"
+    stopped = two.sessions.stop()
+    assert stopped.notes[-1] == "this session covered this host only"
+    assert hub.order[0].id == "prof-three-0001"
+
+
+def test_an_end_that_the_relay_could_not_be_told_is_told_when_it_answers(pair: tuple[Host, Host], hub: Hub) -> None:
+    one, two = pair
+    one.sessions.start(CPU)
+    hub.time.meanwhile = lambda: None
+    hub.down.add("one")
+    one.sessions.stop()
+    two.look()
+    assert two.sessions.live is not None
+    hub.down.clear()
+    one.look()
+    two.look()
+    assert two.sessions.idle
+    assert sorted(hub.done["prof-one-0001"]["one"]) == one.names()
+    one.sessions.start(CPU)
+    assert two.sessions.idle, "it has not looked yet"
+
+
+def test_a_session_whose_artifacts_cannot_be_stored_is_over_on_all_hosts(pair: tuple[Host, Host], hub: Hub) -> None:
+    one, two = pair
+    one.sessions.start(CPU)
+
+    def full(*arguments: object, **options: object) -> object:
+        raise DiskFull("no room; free some")
+
+    one.sessions._store.write = full  # type: ignore[assignment]
+    with pytest.raises(DiskFull):
+        one.sessions.stop()
+    assert hub.order is None
+    two.look()
+    assert two.sessions.idle
+    assert two.names()
+
+
+def test_a_session_that_could_not_be_ended_here_goes_on_everywhere(pair: tuple[Host, Host], hub: Hub) -> None:
+    one, two = pair
+    one.sessions.start(CPU)
+
+    def read_only(order: object) -> bool:
+        raise StorageFailed("the file system is read-only; choose another")
+
+    one.sessions._coordinator.withdraw = read_only  # type: ignore[method-assign]
+    with pytest.raises(StorageFailed):
+        one.sessions.stop()
+    two.look()
+    assert hub.order is not None
+    assert two.sessions.live is not None
 
 
 def test_a_report_that_cannot_be_made_does_not_undo_the_end(pair: tuple[Host, Host], hub: Hub) -> None:
