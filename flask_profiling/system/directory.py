@@ -124,11 +124,17 @@ class PrivateDirectory:
     def open_shared(self, name: str) -> int:
         """Open a file that processes share (to lock or to map) for reading and writing, made empty where it is missing.
 
-        Returns its descriptor, which the caller closes. Makes the directory where it is missing; raises DamagedData
-        where something else than a regular file stands there.
+        Returns its descriptor, which the caller closes. Makes the directory where it is missing. Where something else
+        than a regular file stands there, it is removed if the directory is ours alone (a link itself, an empty
+        directory); raises DamagedData in the root, and for a directory with something in it.
         """
         with self._failures(f"could not give {name}"):
-            return self._descriptor(name, CHANGE | os.O_CREAT, make=True)
+            try:
+                return self._descriptor(name, CHANGE | os.O_CREAT, make=True)
+            except DamagedData:
+                if not self.below or not self._cleared(name):
+                    raise
+                return self._descriptor(name, CHANGE | os.O_CREAT, make=True)
 
     def status(self, name: str) -> os.stat_result | None:
         """Return the status of a name (of a link, its own), or None where it is missing.
@@ -290,8 +296,22 @@ class PrivateDirectory:
             raise
         return descriptor
 
+    def _cleared(self, name: str) -> bool:
+        """Remove what stands in the place of a file, unless it is one by now; returns whether that went well."""
+        with self._opened() as held:
+            try:
+                mode = held.stat(name).st_mode
+                if stat.S_ISDIR(mode):
+                    held.rmdir(name)
+                elif not stat.S_ISREG(mode):
+                    held.unlink(name)
+            except OSError as error:
+                return error.errno == errno.ENOENT
+        return True
+
     def _damaged(self, name: str) -> DamagedData:
-        return DamagedData(f"{name} in {self.shown!r} is not a regular file; remove it")
+        place = "/".join((*self.below, name))
+        return DamagedData(f"{place} in {self.shown!r} is not a regular file; remove it")
 
     def _fill(self, descriptor: int, write: Callable[[BinaryIO], None]) -> os.stat_result:
         """Let ``write`` fill a new file, see it on the disk, close it, and return its status."""

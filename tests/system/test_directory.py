@@ -540,6 +540,37 @@ class TestRead:
             private.open_shared("name") if shared else private.read("name", limit=100)
         assert tree(outside) == {"inner": "directory", "name": b"theirs"}
 
+    @pytest.mark.parametrize(
+        "plant",
+        [
+            lambda path, outside: path.symlink_to(outside / "name"),
+            lambda path, outside: path.symlink_to("nowhere"),
+            lambda path, outside: path.symlink_to(outside),
+            lambda path, outside: path.symlink_to(path.name),
+            lambda path, outside: path.mkdir(),
+            lambda path, outside: os.mkfifo(path),
+        ],
+        ids=["link", "dangling link", "link to a directory", "link to itself", "directory", "fifo"],
+    )
+    def test_what_stands_in_the_way_of_a_shared_file_in_a_directory_of_ours_is_removed(
+        self, private: PrivateDirectory, outside: Path, plant: Callable[[Path, Path], None]
+    ) -> None:
+        state = private.child(".state")
+        state.prepare()
+        plant(state.path / "lock", outside)
+        os.close(state.open_shared("lock"))
+        assert tree(state.path) == {"lock": b""}
+        assert tree(outside) == {"inner": "directory", "name": b"theirs"}
+
+    def test_a_directory_with_something_in_it_is_not_removed_for_a_shared_file(self, private: PrivateDirectory) -> None:
+        state = private.child(".state")
+        state.prepare()
+        (state.path / "lock").mkdir()
+        (state.path / "lock" / "kept").touch()
+        with pytest.raises(DamagedData, match=r"^\.state/lock in 'profiling' is not a regular file; remove it$"):
+            state.open_shared("lock")
+        assert (state.path / "lock" / "kept").exists()
+
     def test_opened_file_has_a_descriptor_and_closes_once(self, private: PrivateDirectory) -> None:
         private.write_bytes("name", b"content")
         file = private.open("name")
