@@ -128,7 +128,7 @@ class RedisRelay:
         return frozenset(
             host.decode("utf-8", "replace")
             for host, when in seen.items()
-            if when.isdigit() and now - int(when) <= HOST_SEEN_WITHIN
+            if when.isdigit() and abs(now - int(when)) <= HOST_SEEN_WITHIN
         )
 
     def join(self, session_id: str) -> None:
@@ -187,7 +187,8 @@ def _read(order: bytes | None, left: int) -> tuple[Session, float] | None:
         session = Session.from_json(_json.mapping(loaded(order)).get("session"))
     except DamagedData:
         return None
-    return session, max(0.0, left / 1000 - ORDER_GRACE)
+    # The server's clock, by which it keeps the time to live, may have been put back meanwhile.
+    return session, min(max(0.0, left / 1000 - ORDER_GRACE), session.options.seconds)
 
 
 def _connected(url: str) -> Redis:

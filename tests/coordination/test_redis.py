@@ -237,6 +237,21 @@ def test_hosts_are_those_that_were_seen_within_ten_seconds_by_the_servers_clock(
     assert relay(redis).hosts() == {"caf\xe9", "\ufffd"}
 
 
+def test_where_the_servers_clock_is_put_back_no_session_is_given_more_time(redis: FakeRedis) -> None:
+    relay(redis).publish(SESSION, seconds=60.0)
+    redis.expires["p:order"] += 86_400_000
+    assert relay(redis).running() == (SESSION, 60.0)
+
+
+def test_where_the_servers_clock_is_put_back_hosts_that_are_gone_do_not_come_back(redis: FakeRedis) -> None:
+    relay(redis, "gone").attend()
+    redis.now -= 11
+    relay(redis).attend()
+    assert relay(redis).hosts() == {"one"}
+    redis.now -= 10
+    assert relay(redis).hosts() == {"one"}
+
+
 def test_who_joined_and_what_each_stored_is_kept_by_session_for_two_days(redis: FakeRedis) -> None:
     one, two = relay(redis), relay(redis, "two")
     one.join("prof-a-0001")
