@@ -85,7 +85,6 @@ TESTED_IN = {
     "cli/appserver.py": ("cli/test_loadtest.py", "serves an app for the load tests, and is seen in what they print"),
     "cli/failure.py": ("cli/test_client.py", "one class, which every command raises"),
     "cli/guide.py": ("cli/test_group.py", "one text"),
-    "cli/loadtest_report.py": ("cli/test_loadtest.py", "what a load test prints"),
     "cli/profiled.py": ("cli/test_loadtest.py", "the session around a load test"),
     "cli/stored.py": ("cli/test_report.py", "finds what other commands show"),
     "cli/viewserver.py": ("cli/test_view.py", "the server of flask profiling view"),

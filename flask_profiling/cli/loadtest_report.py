@@ -87,3 +87,7 @@ def show_route(route: HotRoute) -> None:
         for function, cost in route.functions
     ]
     say(table(("Share", "Self", "Calls", "Function"), rows, right=(0, 1, 2), indent="  "))
+    for function, cost in route.mostly_recorded():
+        each = f"{cost.self_time / cost.calls * 1e6:.1f} µs"
+        say(sentence(f"{plain(function.name)} was called {cost.calls:,} times and took {each} each: much of that may "
+                     "be what recording a call takes; cpu=calltree takes that off."))  # fmt: skip

@@ -106,4 +106,6 @@ def hot_routes(artifacts: list[str]) -> tuple[list[HotRoute], str]:
     except ProfilingError as error:
         return [], error.message
     graphs = archive.calls(recording)
-    return ([] if graphs is None else hottest(graphs, recording.requests)), ""
+    if graphs is None:
+        return [], ""
+    return hottest(graphs, recording.requests, has_overhead=recording.session.options.cpu == "cprofile"), ""

@@ -7,15 +7,34 @@ from dataclasses import dataclass
 
 from ..model import CallGraphs, Cost, Function, RouteTimes
 
+# Recording a call takes about a microsecond: what is called often and takes little more may be little else.
+_OFTEN = 1000
+_SHORT = 3e-6
+_LEAST_SHARE = 0.05
+
 
 @dataclass(frozen=True, slots=True)
 class HotRoute:
-    """A route, its requests, and the functions with the most self time; ``total`` is all self time in seconds."""
+    """A route, its requests, and the functions with the most self time; ``total`` is all self time in seconds.
+
+    ``has_overhead`` says that what recording took is in the times.
+    """
 
     route: str
     times: RouteTimes
     total: float
     functions: Sequence[tuple[Function, Cost]]
+    has_overhead: bool = False
+
+    def mostly_recorded(self) -> list[tuple[Function, Cost]]:
+        """Return those functions that are called so often, and take so little, that much of it may be recording."""
+        if not self.has_overhead:
+            return []
+        return [
+            (function, cost)
+            for function, cost in self.functions
+            if cost.calls >= _OFTEN and _LEAST_SHARE * self.total <= cost.self_time <= _SHORT * cost.calls
+        ]
 
     def to_json(self) -> dict[str, object]:
         """Return counts, and times in milliseconds."""
@@ -38,14 +57,20 @@ class HotRoute:
 
 
 def hottest(
-    graphs: CallGraphs, requests: Mapping[str, RouteTimes], *, routes: int = 8, functions: int = 3
+    graphs: CallGraphs,
+    requests: Mapping[str, RouteTimes],
+    *,
+    routes: int = 8,
+    functions: int = 3,
+    has_overhead: bool = False,
 ) -> list[HotRoute]:
     """Return the routes with the most recorded time, each with its hottest functions by self time."""
     found = []
     for route, graph in graphs.routes.items():
         by_self_time = sorted(graph.functions.items(), key=lambda item: item[1].self_time, reverse=True)
         total = sum(cost.self_time for _, cost in by_self_time)
-        found.append(HotRoute(route, requests.get(route, RouteTimes()), total, by_self_time[:functions]))
+        times = requests.get(route, RouteTimes())
+        found.append(HotRoute(route, times, total, by_self_time[:functions], has_overhead))
     return sorted(found, key=lambda item: item.total, reverse=True)[:routes]
 
 

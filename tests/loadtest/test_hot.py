@@ -41,3 +41,18 @@ def test_a_place_is_short_and_c_has_none() -> None:
     assert place(VIEW) == "shop/views.py:3"
     assert place(Function("C:\\srv\\shop\\views.py", 3, "view")) == "shop/views.py:3"
     assert place(SORTED) == "C"
+
+
+def test_what_is_called_often_and_takes_little_may_be_mostly_recording() -> None:
+    small = Function("/srv/shop/models.py", 40, "small")
+    rare = Function("/srv/shop/models.py", 50, "rare")
+    graph = CallGraph(
+        {VIEW: Cost(1000, 1000, 0.01, 0.1), small: Cost(5000, 5000, 0.01, 0.01), rare: Cost(999, 999, 0.002, 0.002)}, {}
+    )
+    (found,) = hottest(CallGraphs({"GET /": graph}), {}, has_overhead=True)
+    assert [function for function, _ in found.mostly_recorded()] == [small]
+    (found,) = hottest(CallGraphs({"GET /": graph}), {})
+    assert found.mostly_recorded() == []
+    much = {**graph.functions, SORTED: Cost(1, 1, 1.0, 1.0)}
+    (found,) = hottest(CallGraphs({"GET /": CallGraph(much, {})}), {}, functions=9, has_overhead=True)
+    assert found.mostly_recorded() == []  # not a twentieth of the time
