@@ -34,7 +34,7 @@ APP_NOTE = (
 )
 KNOWN_COST_NOTE = (
     "What recording the calls took, as measured when the session began, is taken off the times of functions; it is in "
-    "the times of requests, and where calls stand in their order in time."
+    "the times of requests, which in their order in time begin when they did and end earlier."
 )
 UNKNOWN_COST_NOTE = "What recording the calls took is in the times: it could not be measured when the session began."
 

@@ -185,7 +185,7 @@ def _us(seconds: float) -> int:
 def _threads(tree: CallTree) -> tuple[list[tuple[str, dict[int, int]]], list[str]]:
     """Return the title and the µs by node of the busiest lanes, and what to say of the others."""
     shown = lanes(tree)
-    found = [(lane.title, lane_times(tree, lane)) for lane in shown]
+    found = [(lane.title, lane_times(lane)) for lane in shown]
     found.sort(key=lambda item: -sum(item[1].values()))
     room = _MOST_LANE_ITEMS
     kept: list[tuple[str, dict[int, int]]] = []

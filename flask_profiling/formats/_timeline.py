@@ -45,7 +45,8 @@ class Lane:
 def lanes(tree: CallTree, *, most: int = MOST_TRANSITIONS) -> tuple[Lane, ...]:
     """Return the lanes of a tree in order of worker and time, at most ``most`` transitions in all.
 
-    Where the engine's log was full, what comes after is left out, because calls are missing there.
+    Where the engine's log was full, what comes after is left out, because calls are missing there. Requests begin when
+    they did; what recording took is in no call, so that each of them ends a little earlier than it did.
     """
     tracks = [track for track in tree.tracks if track.times]
     if tree.dropped:
@@ -54,6 +55,9 @@ def lanes(tree: CallTree, *, most: int = MOST_TRANSITIONS) -> tuple[Lane, ...]:
     if sum(len(track.times) for track in tracks) > most:
         moment = sorted(time for track in tracks for time in track.times)[most]
         tracks = [_until(track, moment) for track in tracks]
+    if tree.overheads:
+        shares = tree.own_shares()
+        tracks = [_without_recording(track, shares) for track in tracks]
     found: list[Lane] = []
     for track in sorted((track for track in tracks if track.times), key=lambda track: (track.worker, track.times[0])):
         lane = next((item for item in found if item.worker == track.worker and item.times[-1] <= track.times[0]), None)
@@ -70,16 +74,8 @@ def lanes(tree: CallTree, *, most: int = MOST_TRANSITIONS) -> tuple[Lane, ...]:
     return tuple(found)
 
 
-def lane_times(tree: CallTree, lane: Lane) -> dict[int, int]:
-    """Return the µs that each node was running in a lane, without what recording took."""
-    times = _measured_times(lane)
-    if not tree.overheads:
-        return times
-    shares = tree.own_shares()
-    return {node: round(time * shares[node]) for node, time in times.items()}
-
-
-def _measured_times(lane: Lane) -> dict[int, int]:
+def lane_times(lane: Lane) -> dict[int, int]:
+    """Return the µs that each node was running in a lane."""
     times: dict[int, int] = {}
     for node, begin, end in zip(lane.nodes, lane.times, lane.times[1:], strict=False):
         if node != IDLE:
@@ -91,7 +87,7 @@ def untold(tree: CallTree, shown: Sequence[Lane]) -> list[float]:
     """Return the seconds of each node that no lane shows; nothing where the lanes are complete but for rounding."""
     rest = list(tree.self_times)
     for lane in shown:
-        for node, time in lane_times(tree, lane).items():
+        for node, time in lane_times(lane).items():
             rest[node] -= time / 1e6
     is_complete = sum(len(lane.times) for lane in shown) >= sum(len(track.times) for track in tree.tracks)
     if is_complete and not tree.dropped and shown:
@@ -141,8 +137,7 @@ def only(tree: CallTree, lane: Lane) -> CallTree:
     calls = [0] * len(tree)
     for _, node, begins in steps(tree, lane):
         calls[node] += begins
-    times = lane_times(tree, lane)
-    measured = _measured_times(lane) if tree.overheads else {}
+    times = lane_times(lane)
     track = Track(lane.worker, lane.thread, tuple(lane.times), tuple(lane.nodes), tuple(lane.requests))
     return CallTree(
         scope=tree.scope,
@@ -155,9 +150,6 @@ def only(tree: CallTree, lane: Lane) -> CallTree:
         self_times=tuple(times.get(node, 0) / 1e6 for node in range(len(tree))),
         tracks=(track,),
         origin=tree.origin,
-        overheads=tuple(
-            (measured.get(node, 0) - times.get(node, 0)) / 1e6 for node in range(len(tree) if measured else 0)
-        ),
     )
 
 
@@ -167,6 +159,20 @@ def _path(parents: Sequence[int], node: int) -> list[int]:
         path.append(node)
         node = parents[node]
     return path[::-1]
+
+
+def _without_recording(track: Track, shares: Sequence[float]) -> Track:
+    """Return a track whose nodes take their ``shares`` of the time, from the beginning of each request on."""
+    moment: float = 0
+    times: list[int] = []
+    before, began = IDLE, 0
+    for time, node in zip(track.times, track.nodes, strict=True):
+        moment = time if before == IDLE else moment + (time - began) * shares[before]
+        times.append(round(moment))
+        before, began = node, time
+    ends = dict(zip(track.times, times, strict=True))
+    requests = tuple((route, begin, ends.get(end, end)) for route, begin, end in track.requests)
+    return Track(track.worker, track.thread, tuple(times), track.nodes, requests)
 
 
 def _until(track: Track, moment: int) -> Track:

@@ -1,9 +1,9 @@
 """The ``.cpuprofile`` that Chrome DevTools, speedscope and VS Code open: one tree and when each of its nodes ran.
 
-A call tree knows when: samples are its transitions, each as long as it was without what recording took. DevTools has
-one row for all of them, so lanes (threads, of which each has a node at the first level) stand one after the other.
-Call graphs carry no moments: the samples are laid out callers before callees, each as long as the time it stands for:
-widths and sums are true, the order is not. Below come the routes, and the functions.
+A call tree knows when: samples are its transitions, at their times. DevTools has one row for all of them, so lanes
+(threads, of which each has a node at the first level) stand one after the other. Call graphs carry no moments: the
+samples are laid out callers before callees, each as long as the time it stands for: widths and sums are true, the
+order is not. Below come the routes, and the functions.
 """
 
 from __future__ import annotations
@@ -70,7 +70,6 @@ class _Chart:
         self.times: list[int] = []
         self.now = 0
         self._source = of_tree(tree)
-        self._shares = tree.own_shares() if tree.overheads else []
         self._idle = -1
 
     def first_level(self, title: str) -> int:
@@ -79,17 +78,15 @@ class _Chart:
 
     def add_lane(self, lane: Lane, top: int) -> None:
         """Add what a lane did below the node ``top``."""
-        moment: float = self.now
-        shares = self._shares
+        begin = self.now - lane.times[0]
         places: dict[int, int] = {}
         for node, time, end in zip(lane.nodes, lane.times, lane.times[1:], strict=False):
             if end > time:
                 place = places.get(node)
                 if place is None:
                     place = self._gap() if node == IDLE else self._place(node, top, places)
-                self._sample(place, round(moment))
-                moment += (end - time) * shares[node] if shares and node != IDLE else end - time
-        self.now = round(moment)
+                self._sample(place, begin + time)
+        self.now = begin + lane.times[-1]
 
     def add_rest(self, seconds: Sequence[float], top: int) -> None:
         """Add times without an order below the node ``top``; their sum is rounded, so that errors do not add up."""
