@@ -313,10 +313,12 @@ def listed(names: Iterable[str]) -> str:
 
 def failures() -> str:
     """Return what faults do, as the tests in ``tests/promises`` observe it."""
-    rows = json.loads(FAILURES.read_bytes())
     columns = ("fault", "requests", "answer", "kept", "lost")
     head = ("what happens", "the app's requests", "what you are told", "kept", "lost")
-    return table(head, [[escaped(row[column]) for column in columns] for row in rows])
+    groups: dict[str, list[list[str]]] = {}
+    for row in json.loads(FAILURES.read_bytes()):
+        groups.setdefault(row["group"], []).append([escaped(row[column]) for column in columns])
+    return "".join(f"**{group}**\n\n{table(head, rows)}" for group, rows in groups.items())
 
 
 def mutation() -> str:

@@ -161,7 +161,7 @@ class TestP14NeverStuck:
             publish(
                 "the reloader restarts the app",
                 requests=[200] * 5,
-                answer="the session is over",
+                answer="the session ends with the old process, and is stored",
                 kept="everything",
                 lost="nothing",
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.promises.failures import TABLE, read
+from tests.promises.failures import GROUPS, TABLE, read
 from tests.promises.promises import PROMISES
 
 HERE = Path(__file__).parent
@@ -51,6 +51,9 @@ def test_every_row_of_the_published_table_is_observed_by_a_test() -> None:
     texts = rows_of_tests(ROOT / "tests")
     faults = [row.fault for row in read(TABLE)]
     assert len(faults) == len(set(faults)) > 15
+    assert [(row.group, row.fault) for row in read(TABLE)] == [
+        (group, fault) for group, grouped in GROUPS.items() for fault in grouped
+    ]
     signals = {f"the server is told to end ({name})" for name in ("SIGTERM", "SIGINT")}  # one test, two parameters
     assert [fault for fault in faults if fault not in texts | signals] == []
 

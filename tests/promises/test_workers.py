@@ -74,7 +74,7 @@ class TestP16AnyWorkerStopsAllAreProfiled:
             assert requests_of(recording, "dear_view") == 100
             assert len(stopped.json()["workers"]) > workers
             publish(
-                "workers are replaced in mid-session (--max-requests)",
+                "workers are replaced in mid-session (gunicorn's max_requests)",
                 requests=[200] * 100,
                 answer=told(stopped),
                 kept="everything",
