@@ -33,8 +33,9 @@ monitoring = sys.monitoring
 _EVENTS = monitoring.events
 _DISABLE = monitoring.DISABLE
 
-# Calls of these run no Python code of their own; nor do classes that nobody can write to, for they are made in C.
-_IN_C = frozenset({ClassMethodDescriptorType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType})
+# Calls of these run no Python code of their own; nor do classes that nobody can write to, for they are made in C. By
+# identity: a class may have a metaclass whose hash is code of the user.
+_IN_C = frozenset(map(id, (ClassMethodDescriptorType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType)))
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 _OFTEN = 100
 _MOST_CLASSES = 10_000
@@ -232,7 +233,7 @@ class MonitoringHooks:
                 return None
             if kind is BuiltinFunctionType:
                 return _DISABLE
-            if kind in in_c or (kind is type and function.__flags__ & _IMMUTABLE):
+            if id(kind) in in_c or (kind is type and function.__flags__ & _IMMUTABLE):
                 # Another object may be called here later on; after so many of these it is not waited for.
                 place = id(code), offset
                 places[place] = times = places.get(place, 0) + 1
