@@ -266,6 +266,25 @@ def test_an_engine_that_fails_in_requests_is_noted_and_logged_once_and_others_go
     assert [recording.engine for recording in part.recordings] == ["cprofile", "worker"]
 
 
+def test_a_failure_that_there_is_no_room_to_log_does_not_reach_the_request(clocks: Clocks) -> None:
+    def no_room(record: logging.LogRecord) -> bool:
+        raise MemoryError
+
+    logger = logging.getLogger("flask_profiling")
+    session = live(clocks, CountingEngine(broken=True))
+    visit = session.begin("GET /")
+    logger.addFilter(no_room)
+    try:
+        session.resume(visit)
+    finally:
+        logger.removeFilter(no_room)
+    session.pause(visit)
+    session.end(visit, failed=False)
+    part = session.stop()
+    assert part.requests["GET /"].requests == 1
+    assert "failed inside a request" in notes_of(part)[0]
+
+
 def test_an_engine_that_fails_at_leaving_does_not_keep_the_others_inside(clocks: Clocks) -> None:
     class Leaving(CountingEngine):
         def leave(self, token: object) -> None:
