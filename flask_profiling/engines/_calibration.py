@@ -20,7 +20,7 @@ from ._recorder import MOST_FRESH, Budget, Recorder, Segment
 
 # Each round fills a recorder's list of fresh transitions once, so that what it takes to empty it is among the costs.
 CALLS = MOST_FRESH // 4
-ROUNDS = 7
+ROUNDS = 5
 # What takes longer than so many seconds was no call but a pause: nothing is taken off then.
 _MOST = 20e-6
 # Of an empty call's time without any hook, the part of the callee itself.
@@ -78,7 +78,7 @@ def bare_call(clock: Callable[[], float] = perf_counter) -> float:
 
 
 def call_costs(hooks: Hooks, *, bare: float, file: str, everything: bool) -> CallCosts | None:
-    """Return what a call costs under ``hooks``, which are on; None where that cannot be told. Takes about 10 ms.
+    """Return what a call costs under ``hooks``, which are on; None where that cannot be told. Takes some 10 ms.
 
     ``bare`` is what :func:`bare_call` said. ``file`` is a file name that counts as application code; no such file is
     looked for. With ``everything`` hooks make no difference between code of the application and of libraries.
