@@ -116,9 +116,7 @@ class TestP14NeverStuck:
                 lost="what that worker served",
             )
 
-    @pytest.mark.parametrize(
-        ("kind", "workers"), [("werkzeug", 1), pytest.param("sync", 2, marks=requires("gunicorn"))]
-    )
+    @pytest.mark.parametrize(("kind", "workers"), kinds("werkzeug", "waitress", "sync", "uwsgi"))
     def test_a_session_of_a_killed_server_is_recovered_by_the_next(
         self, kind: str, workers: int, tmp_path: Path
     ) -> None:
