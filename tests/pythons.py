@@ -9,6 +9,8 @@ import textwrap
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
+# Where this one runs by way of a wrapper, its own name alone would not start it.
+PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
 
 
 def python_path(*before: Path) -> str:
@@ -19,7 +21,7 @@ def python_path(*before: Path) -> str:
 def run_alone(code: str, directory: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a Python that knows nothing of this one's environment; it must end within a minute."""
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [PYTHON, "-c", textwrap.dedent(code)],
         cwd=directory,
         env={**variables, "PYTHONPATH": python_path(), "PATH": os.defpath},
         capture_output=True,

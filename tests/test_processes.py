@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flask_profiling.processes import pid_alive, process_space, process_started
+from tests.pythons import PYTHON
 
 NO_PROC = "/nonexistent"
-# Some interpreters are started by a wrapper.
-PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
 
 
 @pytest.fixture

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from tests.components import requires
-from tests.pythons import python_path
-
-PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
+from tests.pythons import PYTHON, python_path
 
 MODELS = """
 def price(item):

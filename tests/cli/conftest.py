@@ -6,7 +6,6 @@ import inspect
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +19,12 @@ from click.testing import CliRunner
 import flask_profiling
 from flask_profiling.cli import profiling
 from tests.ports import free_port
+from tests.pythons import PYTHON
 
 # before click 8.2 a runner had to be asked to keep the two streams apart
 _SEPARATE = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 
 PACKAGE_HOME = Path(flask_profiling.__file__).parents[1]
-PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
 
 STATUS: dict[str, object] = {"enabled": True, "active": False, "lastSession": None, "reports": []}
 

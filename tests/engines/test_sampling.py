@@ -15,6 +15,7 @@ from flask_profiling.engines.sampling import ROUTE, SamplingEngine, _tree
 from flask_profiling.errors import MissingExtra, Unavailable
 from flask_profiling.model import CallTree, Recording
 from tests.components import requires
+from tests.pythons import PYTHON
 
 OPTIONS = EngineOptions("prof-test", app_paths=(str(Path(__file__).parent),))
 
@@ -101,7 +102,7 @@ def test_nothing_of_it_is_left() -> None:
 def fake(tmp_path: Path, script: str) -> tuple[str, ...]:
     program = tmp_path / "fake.py"
     program.write_text(script)
-    return (os.environ.get("PROFILING_TEST_PYTHON", sys.executable), str(program))
+    return (PYTHON, str(program))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from flask_profiling.model import CallGraph, Cost, Function, SessionRecording
 from tests.components import program, requires
 from tests.formats.calls import call, profiled, recording, written
 from tests.formats.trees import Request, Thread, recorded, tree_recording
+from tests.pythons import PYTHON
 
 SITE = "/venv/lib/python3.11/site-packages"
 PAGE = Function("/srv/shop/pages.py", 12, "page")
@@ -136,7 +137,7 @@ def test_any_names_are_read(names: list[tuple[str, str]]) -> None:
 def said(script: str) -> str:
     """Return what a fresh interpreter prints, which imports from where this one does."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [os.environ.get("PROFILING_TEST_PYTHON", sys.executable), "-c", script]
+    command = [PYTHON, "-c", script]
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=60, check=True, text=True).stdout
 
 

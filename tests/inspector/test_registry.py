@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from flask_profiling.inspector.discovery import Entry
 from flask_profiling.inspector.registry import Registry
 from flask_profiling.processes import process_space
 from flask_profiling.system import PrivateDirectory
-from tests.pythons import python_path
+from tests.pythons import PYTHON, python_path
 
 ENTRY = Entry(9229, "0f8fad5b-d9cb-469f-a165-70867728950e", "shop (pid 1)", "file:///srv")
 OTHER = Entry(9230, "7c9e6679-7425-40de-944b-e07fc1f90ae7", "shop (pid 2)", "file:///srv")
@@ -51,10 +50,9 @@ def test_each_sees_the_others_and_not_itself(directory: PrivateDirectory) -> Non
 
 
 def test_a_killed_worker_is_forgotten(directory: PrivateDirectory, tmp_path: Path) -> None:
-    python = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
     environment = {**os.environ, "PYTHONPATH": python_path()}
     with subprocess.Popen(
-        [python, "-c", WORKER, str(tmp_path / "out")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        [PYTHON, "-c", WORKER, str(tmp_path / "out")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"

@@ -25,6 +25,7 @@ from flask_profiling.inspector.sources import Sources
 from flask_profiling.system import PrivateDirectory
 from tests.components import import_or_skip
 from tests.integration.servers import PROJECT, wait_for
+from tests.pythons import PYTHON
 
 from .fakes import FakeTarget
 
@@ -405,9 +406,8 @@ print("fine")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 def test_a_forked_child_listens_anew_and_leaves_the_parent_its_port(tmp_path: Path) -> None:
-    python = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
     finished = subprocess.run(
-        [python, "-W", "ignore::DeprecationWarning", "-c", FORK, str(tmp_path / "out"), str(PROJECT)],
+        [PYTHON, "-W", "ignore::DeprecationWarning", "-c", FORK, str(tmp_path / "out"), str(PROJECT)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +20,10 @@ import pytest
 
 from tests.components import program, requires
 from tests.ports import free_port
-from tests.pythons import python_path
+from tests.pythons import PYTHON, python_path
 
 PROJECT = Path(__file__).parents[2]
 # An interpreter that was only unpacked can start a child through its wrapper alone.
-PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
 PREFIX = "/debug/profiling"
 KNOWN_APP = "tests.integration.known_app:create_app()"
 

@@ -20,10 +20,10 @@ from flask_profiling.errors import DamagedData, DiskFull, StorageFailed
 from flask_profiling.processes import process_space, process_started
 from flask_profiling.system import PrivateDirectory
 from tests.faults import FailingSystem, OtherSystem, failing_systems, open_descriptors, tree
+from tests.pythons import PYTHON
 
 TWO_HOURS = 7200.0
 # Some interpreters are started by a wrapper.
-PYTHON = os.environ.get("PROFILING_TEST_PYTHON", sys.executable)
 PROJECT = Path(__file__).parents[2]
 # More than one buffer, so that a write can fail in the middle.
 OLD, NEW = b"old" * 50_000, b"new" * 60_000
