@@ -211,12 +211,9 @@ class ManyHosts(Sessions):
 
     def _end_here(self, session_id: str) -> None:
         self._over.add(session_id)
-        names: tuple[str, ...] = ()
         try:
-            names = tuple(artifact.filename for artifact in super().stop(session_id=session_id).artifacts)
+            stopped = super().stop(session_id=session_id)
         except NotRunning:  # another worker of this host was faster, and reports
             return
-        finally:
-            if names:
-                with contextlib.suppress(CoordinationFailed):
-                    self._relay.report(session_id, names)
+        with contextlib.suppress(CoordinationFailed):
+            self._relay.report(session_id, tuple(artifact.filename for artifact in stopped.artifacts))

@@ -306,6 +306,22 @@ def test_an_ended_session_is_not_joined_again(pair: tuple[Host, Host], hub: Hub)
     assert one.sessions.idle
 
 
+def test_an_ended_session_is_not_joined_again_though_nothing_of_it_is_left(pair: tuple[Host, Host], hub: Hub) -> None:
+    one, two = pair
+    one.sessions.start(CPU)
+    order = hub.order
+    one.sessions.stop()
+    hub.time.meanwhile = one.look
+    two.sessions.start(CPU)
+    two.sessions.stop()
+    for each in pair:
+        each.sessions.clean()
+    hub.order = order  # a replica took over that had not heard of the end
+    for each in pair:
+        each.look()
+        assert each.sessions.idle
+
+
 def test_a_worker_that_was_not_there_knows_from_its_host_that_a_session_is_over(
     pair: tuple[Host, Host], hub: Hub, tmp_path: Path
 ) -> None:
