@@ -262,7 +262,7 @@ class TestAdopt:
         path = spooled(directory, "name")
         path.unlink()
         plant(path, outside)
-        with pytest.raises(StorageFailed, match=f"heap-{ID}.heapsnapshot could not be stored: name in .*; "):
+        with pytest.raises(StorageFailed, match=f"heap-{ID}.heapsnapshot could not be stored: .*name in .*; "):
             store.adopt(path, "heapsnapshot", ID)
         assert store.artifacts() == ()
         assert (outside / DEAD).read_bytes() == b"theirs"
