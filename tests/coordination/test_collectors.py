@@ -104,7 +104,7 @@ def test_a_damaged_orphan_does_not_keep_the_others(worker: Make, output: Path) -
         (parts / "prof-a-0001" / name).write_bytes(b"[" * 1000)
     collecting = parts / "prof-b-0001" / "collecting"
     collecting.unlink()
-    collecting.mkdir()
+    (collecting / "somebody's").mkdir(parents=True)
     (parts / "no session of ours").mkdir()
     assert worker(ONE).orphans() == (ended("prof-c-0001"),)
 
@@ -295,7 +295,7 @@ def test_a_start_sweeps_what_nobody_will_collect_and_keeps_what_somebody_will(wo
 
 def test_what_cannot_be_swept_stays_and_keeps_nobody_from_a_start(worker: Make, output: Path) -> None:
     parts = output / ".state" / "parts"
-    (parts / "prof-late-0001" / "collecting").mkdir(mode=0o700, parents=True)
+    (parts / "prof-late-0001" / "collecting" / "somebody's").mkdir(mode=0o700, parents=True)
     (parts / "prof-late-0002").mkdir(mode=0o700)
     publish(worker(ONE), order())
     assert parts_of(output) == ["prof-a-0001", "prof-late-0001"]
