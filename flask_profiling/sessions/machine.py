@@ -19,7 +19,7 @@ from ..telemetry import span
 from .collecting import merged, write_artifacts
 from .contained import containment
 from .live import Live
-from .results import Started, Status, Stopped, already_running, lost, one_each, stopped_elsewhere, told_apart
+from .results import Started, Status, Stopped, already_running, lost, one_each, refused, stopped_elsewhere, told_apart
 from .world import Cleaned, Store, World, repeat, started_engines
 
 logger = logging.getLogger("flask_profiling")
@@ -121,8 +121,8 @@ class Sessions:
     def stop(self, *, by: str = "stop", session_id: str | None = None) -> Stopped:
         """Stop the running session in every worker, merge what they collected and store it.
 
-        With ``session_id`` only that session. Raises NotRunning, and StorageFailed (DiskFull) when artifacts could not
-        be written; the session is over then too.
+        With ``session_id`` only that session. Raises NotRunning, and StorageFailed (DiskFull): when artifacts could not
+        be written the session is over all the same, when nobody could be told it goes on; the message says which.
         """
         self.attend()
         with self._transition:
@@ -131,7 +131,7 @@ class Sessions:
                 raise self._nothing_to_stop()
             if session_id not in (None, running.session.id):
                 raise NotRunning(f"session {session_id} is over, and {running.session.id} is running; see the reports")
-            with self._coordinator.locked():
+            with refused(running), self._coordinator.locked():
                 ended = self._withdrawn(running, by="recovered" if self._is_stale(running) else by)
             if ended is None:
                 raise stopped_elsewhere(running.session.id)

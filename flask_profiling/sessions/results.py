@@ -1,9 +1,10 @@
-"""What the session machine answers: frozen values that views, commands and the inspector render."""
+"""What the session machine answers: frozen values that views, commands and the inspector render, and refusals."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..coordination import IDLE, Order, WorkerState
@@ -84,6 +85,16 @@ def already_running(order: Order, *, now: float, monotonic: float) -> AlreadyRun
 def stopped_elsewhere(session_id: str) -> NotRunning:
     """Return the refusal of a stop that came a moment after another one."""
     return NotRunning(f"another worker has just stopped session {session_id}; see the reports, or start a new one")
+
+
+@contextmanager
+def refused(order: Order) -> Iterator[None]:
+    """Say, in a failure to end a session, what becomes of that one."""
+    try:
+        yield
+    except StorageFailed as error:
+        more = f"session {order.session.id} may still run: stop it again when that is mended, or wait for its deadline"
+        raise type(error)(f"{error.message} ({more})") from error
 
 
 def lost(session_id: str | None) -> StorageFailed:

@@ -101,6 +101,7 @@ class TestP12ADiskOfItsOwn:
             answered = disk.server.load(["/dear"] * 10)
             disk.refuse()
             refused = disk.server.stop()
+            assert "may still run: stop it again" in refused.json()["message"]
             answered += disk.server.load(["/dear"] * 10)
             assert answers(disk.server) == {**FINE, "start": "500 storage_failed", "stop": "500 storage_failed"}
             disk.accept()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_profiling.errors import NotRunning, StorageFailed
+from flask_profiling.errors import DiskFull, NotRunning, StorageFailed
 from flask_profiling.model import Artifact, SessionOptions
 from tests.sessions.machines import CPU, Machine, Time, machine
 
@@ -288,6 +288,23 @@ def test_a_session_that_all_left_at_its_time_is_recovered_at_once_when_the_disk_
     last = worker.sessions.status().last
     assert last is not None
     assert (last.id, last.ended_by) == (started.session.id, "recovered")
+
+
+def test_a_stop_that_nobody_could_be_told_of_says_that_the_session_may_go_on(output: Path) -> None:
+    worker = machine(output)
+    session_id = worker.sessions.start(CPU).session.id
+
+    def fail(ended: object) -> bool:
+        raise DiskFull("there is no room; free some")
+
+    real = worker.sessions._coordinator.withdraw
+    worker.sessions._coordinator.withdraw = fail  # type: ignore[method-assign]
+    with pytest.raises(DiskFull) as caught:
+        worker.sessions.stop()
+    assert caught.value.message.startswith(f"there is no room; free some (session {session_id} may still run: stop it")
+    assert worker.sessions.live is not None
+    worker.sessions._coordinator.withdraw = real  # type: ignore[method-assign]
+    assert worker.sessions.stop().session.ended_by == "stop"
 
 
 def test_after_the_end_of_the_process_nothing_begins(output: Path) -> None:
