@@ -55,19 +55,22 @@ def lanes(tree: CallTree, *, most: int = MOST_TRANSITIONS) -> tuple[Lane, ...]:
     if sum(len(track.times) for track in tracks) > most:
         moment = sorted(time for track in tracks for time in track.times)[most]
         tracks = [_until(track, moment) for track in tracks]
-    if tree.overheads:
-        shares = tree.own_shares()
-        tracks = [_without_recording(track, shares) for track in tracks]
+    shares = tree.own_shares() if tree.overheads else ()
     found: list[Lane] = []
+    ends: list[int] = []  # as they were: threads that were there at the same time share no lane
     for track in sorted((track for track in tracks if track.times), key=lambda track: (track.worker, track.times[0])):
-        lane = next((item for item in found if item.worker == track.worker and item.times[-1] <= track.times[0]), None)
-        if lane is None:
-            lane = Lane(track.worker, [], [], [], [])
-            found.append(lane)
-        lane.threads.append(track.thread)
-        lane.times += track.times
-        lane.nodes += track.nodes
-        lane.requests += track.requests
+        known = enumerate(found)
+        place = next((n for n, lane in known if lane.worker == track.worker and ends[n] <= track.times[0]), len(found))
+        if place == len(found):
+            found.append(Lane(track.worker, [], [], [], []))
+            ends.append(0)
+        ends[place] = track.times[-1]
+        shown = _without_recording(track, shares) if shares else track
+        lane = found[place]
+        lane.threads.append(shown.thread)
+        lane.times += shown.times
+        lane.nodes += shown.nodes
+        lane.requests += shown.requests
         if lane.nodes[-1] != IDLE:
             lane.times.append(lane.times[-1])
             lane.nodes.append(IDLE)
