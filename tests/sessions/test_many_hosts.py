@@ -332,7 +332,7 @@ def test_a_worker_that_was_not_there_knows_from_its_host_that_a_session_is_over(
     hub.order = order
     young = host(hub, tmp_path, "two", pid=2)
     young.sessions.attend()
-    young.sessions._listen()
+    young.sessions._catch_up()
     assert young.sessions.idle
     two.sessions.forget()
 
