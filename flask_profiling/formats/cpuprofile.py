@@ -81,10 +81,12 @@ class _Chart:
         begin = self.now - lane.times[0]
         places: dict[int, int] = {}
         for node, time, end in zip(lane.nodes, lane.times, lane.times[1:], strict=False):
-            if end > time:
-                place = places.get(node)
-                if place is None:
-                    place = self._gap() if node == IDLE else self._place(node, top, places)
+            if end == time and node == IDLE:
+                continue
+            place = places.get(node)
+            if place is None:
+                place = self._gap() if node == IDLE else self._place(node, top, places)
+            if end > time:  # else it was shorter than a microsecond, but it was called
                 self._sample(place, begin + time)
         self.now = begin + lane.times[-1]
 
@@ -98,6 +100,8 @@ class _Chart:
             if end > self.now:
                 self._sample(self._place(node, top, places), self.now)
                 self.now = end
+            elif time > 0:  # shorter than a microsecond, but it was called
+                self._place(node, top, places)
 
     def _sample(self, place: int, time: int) -> None:
         self.samples.append(place)

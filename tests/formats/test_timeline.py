@@ -114,6 +114,16 @@ def test_lanes_stand_one_after_the_other_and_the_file_says_so() -> None:
     assert "one after the other" in notes[0]
 
 
+@pytest.mark.parametrize("has_order", [True, False])
+def test_calls_shorter_than_a_microsecond_are_there_too(has_order: bool) -> None:
+    quick = call("quick", 3e-7, call("quicker", 1e-7))
+    tree = recorded(Thread(812, "MainThread", (Request("GET /", (quick, call("last", 1e-7)), own=1000),)))
+    data = written("cpuprofile", tree_recording(tree if has_order else replace(tree, tracks=())))
+    names = [node["callFrame"]["functionName"] for node in json.loads(data)["nodes"]]
+    assert names[1:] == ["GET /", "quick", "quicker", "last"]
+    assert sum(readers.cpuprofile(data).times.values()) == pytest.approx(1000, abs=2)
+
+
 def test_moments_are_those_of_the_requests() -> None:
     document = json.loads(written("cpuprofile", tree_recording(recorded(served("a", 0)))))
     moments = [sum(document["timeDeltas"][: place + 1]) for place in range(len(document["timeDeltas"]))]
