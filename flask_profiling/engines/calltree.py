@@ -189,14 +189,16 @@ class CallTreeEngine:
             self.end_request(request)
         budget = self._recorders.budget
         counted = {
-            "requests were still running at the stop: their open calls end there.": len(open_ones),
-            "requests are missing: another tool held the trace hook of their thread.": self._left_out,
-            "calls found no room for a path of their own: their time is that of the path above.": budget.dropped_calls,
-            "transitions found no room in the timeline, which ends early; counts and times are complete.": (
+            "Requests still running at the stop: {}. Their open calls end there.": len(open_ones),
+            "Requests that are missing, because another tool held the trace hook of their thread: {}.": self._left_out,
+            "Calls that found no room for a path of their own: {}. Their time is that of the path above.": (
+                budget.dropped_calls
+            ),
+            "Transitions that found no room in the timeline, which ends early: {}. Counts and times are complete.": (
                 budget.dropped_transitions
             ),
         }
-        notes += tuple(f"{number} {sentence}" for sentence, number in counted.items() if number)
+        notes += tuple(sentence.format(number) for sentence, number in counted.items() if number)
         notes += (UNKNOWN_COST_NOTE if self._costs is None else KNOWN_COST_NOTE,)
         recorders = self._recorders.all()
         tree = self._tree(recorders, budget.dropped_transitions, self._slowdowns(recorders))

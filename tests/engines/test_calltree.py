@@ -362,7 +362,7 @@ def test_the_bound_on_nodes_folds_what_is_beyond_and_says_so() -> None:
     tree = tree_of(recording)
     assert len(tree) == 3
     assert any("calls found no room for a path" in note for note in recording.notes)
-    assert any("transitions found no room" in note for note in recording.notes)
+    assert any("found no room in the timeline" in note for note in recording.notes)
     assert tree.dropped > 0
     assert tree.tracks[0].nodes[-1] == -1
 
