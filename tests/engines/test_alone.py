@@ -155,7 +155,7 @@ def test_a_session_without_room_loses_paths_and_says_so_while_requests_keep_thei
     whole = recording.data
     assert isinstance(whole, CallTree)
     assert [(whole.name(node), whole.calls[node]) for node in range(len(whole))] == [("GET /", 2), ("twice", 2)]
-    assert any(note.startswith("4 calls found no room") for note in recording.notes)
+    assert any(note.startswith("Calls that found no room for a path of their own: 4.") for note in recording.notes)
     trees = [engine.request_tree(request) for request in requests]
     assert [tree.calls for tree in trees] == [(1, 1, 2)] * 2
     assert measured(whole) == pytest.approx(measured(*trees))
@@ -169,7 +169,7 @@ def test_below_a_path_without_room_nothing_is_counted_as_somebody_elses() -> Non
     whole = recording.data
     assert isinstance(whole, CallTree)
     assert [(whole.name(node), whole.calls[node]) for node in range(len(whole))] == [("GET /", 2), ("<lambda>", 1)]
-    assert any(note.startswith("3 calls found no room") for note in recording.notes)
+    assert any(note.startswith("Calls that found no room for a path of their own: 3.") for note in recording.notes)
 
 
 def test_the_timeline_of_a_session_ends_for_good_where_a_request_finds_no_room() -> None:
