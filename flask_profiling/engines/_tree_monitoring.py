@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from types import (
     BuiltinFunctionType,
@@ -194,7 +195,7 @@ class MonitoringHooks:
                     return None
                 seen[id(code)] = code
                 if entry is not None:
-                    monitoring.set_local_events(tool, code, _EVENTS.CALL)
+                    _listen_to(code, tool, _EVENTS.CALL)
             recorder.push_own(code)
             return None
 
@@ -255,7 +256,7 @@ class MonitoringHooks:
             self._judged[id(target)] = target
             if not self._is_application(target) and not is_own_code(target):
                 self._entries[id(target)] = target
-                monitoring.set_local_events(entry, target, events)
+                _listen_to(target, entry, events)
         if kind is FunctionType or kind is MethodType:
             return
         if len(self._classes) > _MOST_CLASSES:
@@ -306,6 +307,12 @@ class MonitoringHooks:
             started(code, offset)
 
         return started, ended, thrown, ended
+
+
+def _listen_to(code: CodeType, tool: int, events: int) -> None:
+    """Let a tool hear of events in this code; to be called by callbacks, so it raises nothing into the application."""
+    with suppress(ValueError):  # the tool was given back: the session ended in another thread meanwhile
+        monitoring.set_local_events(tool, code, events)
 
 
 def _targets(function: Any, kind: type) -> list[CodeType]:

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from string import Template
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -403,6 +404,32 @@ def test_no_free_tool_is_said_with_the_names_of_those_that_hold_them() -> None:
     finally:
         for tool in (3, 4):
             sys.monitoring.free_tool_id(tool)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
+@pytest.mark.parametrize("last", ["view", "helper"])
+def test_a_stop_while_a_callback_runs_raises_nothing_into_the_application(last: str) -> None:
+    from flask_profiling.engines._tree_monitoring import MonitoringHooks
+
+    def view() -> None:
+        helper()
+
+    def is_application(code: CodeType) -> bool:
+        if code.co_name == last:
+            hooks.stop()
+        return code is view.__code__
+
+    hooks = MonitoringHooks(threading.local(), is_application, everything=False)
+    recorder = Recorders().take("GET /")
+    hooks.start()
+    try:
+        recorder.begin()
+        assert hooks.enter(recorder)
+        view()
+        hooks.leave()
+    finally:
+        hooks.stop()
+    assert [sys.monitoring.get_tool(tool) for tool in (3, 4)] == [None, None]
 
 
 def test_cycles_under_load_stay_clean(engine: CallTreeEngine) -> None:
