@@ -49,6 +49,15 @@ def test_a_missing_component_fails_where_all_are_required(absent: str) -> None:
         components.enforce((absent,), all_required=True)
 
 
+@pytest.mark.parametrize("all_required", [False, True])
+def test_what_the_machine_does_not_allow_skips_in_any_case(
+    monkeypatch: pytest.MonkeyPatch, all_required: bool
+) -> None:
+    monkeypatch.setitem(components.ABILITIES, "fly", (("false",), "it takes wings"))
+    with pytest.raises(pytest.skip.Exception, match="fly is not allowed here; it takes wings"):
+        components.enforce(("fly",), all_required=all_required)
+
+
 def test_a_present_component_neither_skips_nor_fails() -> None:
     components.enforce((), all_required=True)
 
