@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import webbrowser
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +12,7 @@ import click
 from ..archive import LAST, artifacts, files_of_each, load, recordings
 from ..exports import export as exports_of
 from ..exports import report_with_files
-from ..model import SessionRecording
+from ..model import SessionRecording, utc
 from . import completion
 from .export import OPENED_BY
 from .failure import Failure
@@ -109,7 +108,7 @@ def _say_sessions(directory: Path) -> None:
     found, numbers = recordings(directory), files_of_each(directory)
     rows: list[tuple[str, str, str, str]] = []
     for item in found[:_MOST_LISTED]:
-        stored = datetime.fromtimestamp(item.created, timezone.utc)
+        stored = utc(item.created)
         number = str(numbers[item.session_id])
         rows.append(("" if rows else "*", item.session_id, f"{stored:%Y-%m-%d %H:%M:%S} UTC", number))
     say(table(("", "Session", "Stored", "Files"), rows, right=(3,)), err=True)

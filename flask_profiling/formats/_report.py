@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
 
 from ..errors import Unavailable
-from ..model import CallGraphs, CallTree, Function, SessionRecording, SlowRequests
+from ..model import CallGraphs, CallTree, Function, SessionRecording, SlowRequests, utc
 from . import slow
 from ._collected import call_tree, notes, plausible
 from ._fold import MORE, inclusive, largest
@@ -98,7 +97,7 @@ class FunctionTable:
 def session_facts(recording: SessionRecording) -> dict[str, object]:
     """Return what the head of a page says of a session."""
     session = recording.session
-    started = datetime.fromtimestamp(min(max(session.started, 0.0), 2e11), timezone.utc)
+    started = utc(session.started)
     return {
         "id": session.id,
         "started": started.strftime("%Y-%m-%d %H:%M:%S UTC"),

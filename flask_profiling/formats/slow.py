@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 
 from ..errors import BadRequest, Unavailable
-from ..model import CallTree, Recording, RouteTimes, SessionRecording, SlowRequest, SlowRequests
+from ..model import CallTree, Recording, RouteTimes, SessionRecording, SlowRequest, SlowRequests, utc
 from ._collected import plausible, readable
 
 _MOST_NAMED = 5
@@ -54,7 +53,7 @@ def section(kept: SlowRequests | None) -> Mapping[str, object] | None:
 
 
 def _row(number: int, request: SlowRequest) -> list[object]:
-    began = datetime.fromtimestamp(min(max(request.started, 0.0), 2e11), timezone.utc)
+    began = utc(request.started)
     return [
         number,
         f"{request.route}{' (still running)' if request.is_running else ''}",

@@ -22,7 +22,7 @@ from .session import (
 )
 from .slow import SlowRequest, SlowRequests, slowest
 from .tree import ApplicationTree, CallTree, Track, TreeBuilder
-from .words import human_size
+from .words import human_size, utc
 
 __all__ = [
     "DATA_KINDS",
@@ -56,4 +56,5 @@ __all__ = [
     "human_size",
     "merge_recordings",
     "slowest",
+    "utc",
 ]

@@ -1,6 +1,11 @@
-"""How numbers are written for people, wherever they are shown; no data lives here."""
+"""How numbers and times are written for people, wherever they are shown; no data lives here."""
 
 from __future__ import annotations
+
+from datetime import datetime, timezone
+
+# Unix seconds, of the year 8307: a datetime ends before the year 10000.
+_LAST = 2e11
 
 
 def human_size(size: int) -> str:
@@ -11,3 +16,8 @@ def human_size(size: int) -> str:
             return f"{size}B" if unit == "B" else f"{amount:.1f}{unit}"
         amount /= 1000
     return f"{amount:.1f}TB"
+
+
+def utc(seconds: float) -> datetime:
+    """Return the moment of Unix seconds in UTC, or the nearest one that can be written."""
+    return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST), timezone.utc)

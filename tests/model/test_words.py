@@ -1,10 +1,10 @@
-"""Tests of how numbers are written for people."""
+"""Tests of how numbers and times are written for people."""
 
 from __future__ import annotations
 
 import pytest
 
-from flask_profiling.model import human_size
+from flask_profiling.model import human_size, utc
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,10 @@ from flask_profiling.model import human_size
 )
 def test_a_size_is_written_for_people(size: int, text: str) -> None:
     assert human_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "year"), [(0.0, 1970), (1_772_366_400.25, 2026), (-1e300, 1970), (1e300, 8307), (float("inf"), 8307)]
+)
+def test_every_time_is_a_moment(seconds: float, year: int) -> None:
+    assert utc(seconds).year == year
