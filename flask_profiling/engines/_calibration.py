@@ -208,5 +208,5 @@ def slowdowns(stretches: Iterable[tuple[str, Segment]], *, crowd: float = 1.0) -
         free = 1.0 - max(0.0, used[stretch.end] - used[stretch.begin] - took) / lasted
         amounts = sums.setdefault(route, [0.0, 0.0])
         amounts[0] += stretch.cpu
-        amounts[1] += max(stretch.cpu, min(lasted, took / max(free, took / lasted)))
+        amounts[1] += max(stretch.cpu, took / free if took < free * lasted else lasted)
     return {route: longer / cpu for route, (cpu, longer) in sums.items()}
