@@ -36,9 +36,8 @@ PARALLEL := -n 3 --dist loadfile
 SLOW := tests/browser tests/integration tests/promises tests/examples tests/__pycache__
 CORE = $(filter-out $(SLOW),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) tests/integration/test_known_truth.py
 
-TRUTH := $(wildcard $(patsubst %,tests/engines/test_%*.py,cprofile lsprof calltree sampling heap allocations objects)) \
-	tests/formats/test_heapsnapshot_in_memlab.py tests/model tests/sessions \
-	tests/test_extension.py $(wildcard tests/integration/test_known_*.py)
+TRUTH := tests/engines tests/formats/test_heapsnapshot_in_memlab.py tests/model tests/sessions tests/test_extension.py \
+	$(wildcard tests/integration/test_known_*.py)
 
 .PHONY: help
 help:
