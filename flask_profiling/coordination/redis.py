@@ -95,8 +95,6 @@ class RedisRelay:
         order = dumped({"session": session.to_json()})
 
         def put(redis: Any) -> bool:
-            if redis.set(key, order, nx=True, px=keep):
-                return True
             stands, left = redis.pipeline(transaction=False).get(key).pttl(key).execute()
             return _read(stands, left) is None and bool(redis.eval(_REPLACE, 1, key, stands or b"", order, keep))
 

@@ -154,7 +154,6 @@ class ManyHosts(Sessions):
         published = relay.running()
         if published is not None and published[0].id in self._untold:
             self._tell(published[0].id)
-            return
         here = self._coordinator.running()
         if here is None:
             self._follow_relay(published)

@@ -40,13 +40,6 @@ class FakeRedis:
         self._called()
         return self.now, 0
 
-    def set(self, key: str, value: bytes, *, nx: bool, px: int) -> bool | None:
-        self._called()
-        if nx and key in self.keys:
-            return None
-        self.keys[key], self.expires[key] = value, px
-        return True
-
     def eval(self, script: str, number: int, key: str, *given: Any) -> int:
         self._called()
         assert number == 1

@@ -330,11 +330,25 @@ def test_a_worker_that_was_not_there_knows_from_its_host_that_a_session_is_over(
     order = hub.order
     one.sessions.stop()
     hub.order = order
+    for path in two.output.glob("*prof-*"):  # it knows so without them, too
+        path.unlink()
     young = host(hub, tmp_path, "two", pid=2)
     young.sessions.attend()
     young.sessions._catch_up()
     assert young.sessions.idle
+    assert young.sessions._over == {"prof-one-0001"}, "it need not look again"
     two.sessions.forget()
+
+
+def test_what_is_stored_here_of_other_sessions_keeps_nobody_from_the_next(pair: tuple[Host, Host], hub: Hub) -> None:
+    one, two = pair
+    one.sessions.start(CPU)
+    one.sessions.stop()
+    assert one.names()
+    hub.time.meanwhile = one.look
+    two.sessions.start(CPU)
+    assert one.sessions.live is not None
+    assert one.sessions.live.session_id == "prof-two-0001"
 
 
 def test_what_is_stored_here_is_not_begun_again_by_a_worker_that_knows_of_later_sessions_only(
@@ -393,6 +407,20 @@ def test_a_session_of_this_host_only_is_not_ended_by_a_relay_that_comes_back_emp
     stopped = one.sessions.stop()
     assert stopped.hosts == {}
     assert stopped.notes[-1] == "this session covered this host only"
+    assert one.sessions._untold == {}, "nobody waits for it"
+
+
+def test_a_session_of_this_host_only_that_cannot_be_stored_is_nothing_to_others(
+    pair: tuple[Host, Host], hub: Hub
+) -> None:
+    one, _ = pair
+    hub.down.add("one")
+    one.sessions.start(CPU)
+    hub.down.clear()
+    one.sessions._store.write = no_room  # type: ignore[assignment]
+    with pytest.raises(DiskFull):
+        one.sessions.stop()
+    assert not {"one withdraw", "one report"} & set(hub.asked)
 
 
 def test_a_host_with_a_session_of_its_own_does_not_say_that_it_joined_another(
@@ -475,7 +503,7 @@ def test_a_session_that_is_almost_over_is_not_told_again(pair: tuple[Host, Host]
     one, two = pair
     one.sessions.start(CPU)
     assert two.sessions.live is not None
-    hub.time.reading = two.sessions.live.deadline - 0.4
+    hub.time.reading = two.sessions.live.deadline - 0.5
     forgotten(hub)
     two.sessions._listen()
     assert hub.order is None
@@ -510,18 +538,33 @@ def test_an_end_that_the_relay_could_not_be_told_is_told_when_it_answers(pair: t
     two.look()
     assert two.sessions.idle
     assert sorted(hub.done["prof-one-0001"]["one"]) == one.names()
+    assert one.sessions._untold == {}, "it is told once"
     one.sessions.start(CPU)
     assert two.sessions.idle, "it has not looked yet"
+
+
+def no_room(*arguments: object, **options: object) -> object:
+    raise DiskFull("no room; free some")
+
+
+def test_a_session_that_begins_while_it_is_asked_for_and_cannot_be_stored_fails_as_any_other(
+    pair: tuple[Host, Host], hub: Hub
+) -> None:
+    one, _ = pair
+    one.sessions.start(CPU)
+    coordinator = one.sessions._coordinator
+    orders = iter([None, None])
+    running = coordinator.running
+    coordinator.running = lambda: next(orders, running())  # type: ignore[method-assign]
+    one.sessions._store.write = no_room  # type: ignore[assignment]
+    with pytest.raises(DiskFull):
+        one.sessions.stop()
 
 
 def test_a_session_whose_artifacts_cannot_be_stored_is_over_on_all_hosts(pair: tuple[Host, Host], hub: Hub) -> None:
     one, two = pair
     one.sessions.start(CPU)
-
-    def full(*arguments: object, **options: object) -> object:
-        raise DiskFull("no room; free some")
-
-    one.sessions._store.write = full  # type: ignore[assignment]
+    one.sessions._store.write = no_room  # type: ignore[assignment]
     with pytest.raises(DiskFull):
         one.sessions.stop()
     assert hub.order is None
