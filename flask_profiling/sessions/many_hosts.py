@@ -152,7 +152,7 @@ class ManyHosts(Sessions):
             relay.attend()
             self._attended_relay_at = self._world.monotonic()
         published = relay.running()
-        if published is not None and published[0].id in self._untold:
+        if published is not None:
             self._tell(published[0].id)
         here = self._coordinator.running()
         if here is None:
@@ -190,7 +190,7 @@ class ManyHosts(Sessions):
             self._untold[session_id] = names
 
     def _tell(self, session_id: str) -> None:
-        """Tell the others that a session is over, and what this host stored of it; once, if they were in it at all."""
+        """Tell the others that a session is over here, if it is, and what was stored of it; once, if they were in it."""
         names = self._untold.get(session_id)
         if names is not None:
             self._relay.withdraw(session_id)

@@ -551,9 +551,10 @@ def test_a_session_that_begins_while_it_is_asked_for_and_cannot_be_stored_fails_
     pair: tuple[Host, Host], hub: Hub
 ) -> None:
     one, _ = pair
+    hub.down.add("one")
     one.sessions.start(CPU)
     coordinator = one.sessions._coordinator
-    orders = iter([None, None])
+    orders = iter([None])
     running = coordinator.running
     coordinator.running = lambda: next(orders, running())  # type: ignore[method-assign]
     one.sessions._store.write = no_room  # type: ignore[assignment]
