@@ -190,7 +190,7 @@ class ManyHosts(Sessions):
             self._untold[session_id] = names
 
     def _tell(self, session_id: str) -> None:
-        """Tell the others that a session is over here, if it is, and what was stored of it; once, if they were in it."""
+        """Tell the others that a session is over here, if it is, and what was stored; once, if they were in it."""
         names = self._untold.get(session_id)
         if names is not None:
             self._relay.withdraw(session_id)
