@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
+from itertools import accumulate
 
 from ..model import ApplicationTree, CallGraph, Function
 from ._application import ROUTE, Path, application_paths
@@ -26,7 +27,7 @@ from ._flow import Flow
 # demo's shop, cold and warm, leaves 0.3 % of its time in folded nodes; more nodes cost 10 µs each.
 NODE_BUDGET = 30_000
 
-# Of those, this part may be paths of application code, which are exact: what is below them is estimated.
+# Of those, this part may go to paths of application code, which are exact: what is below them is estimated.
 _OF_PATHS = 5 / 6
 
 # Seconds: a profile counts in microseconds, so an estimated node below one cannot show anything.
@@ -128,12 +129,17 @@ def grow(
 
 
 def _draw_paths(tree: Tree, places: _Places, queue: _Queue, known: Mapping[int, Sequence[Path]], most: int) -> None:
-    """Draw the paths of application code by route, the ``most`` with the most time, and queue what is below them."""
+    """Draw the paths of application code by route, those with the most time, and queue what is below them.
+
+    They take ``most`` nodes at the most, with the library functions between them and what may be folded below.
+    """
     times = {route: _path_times(paths, places.flows[route]) for route, paths in known.items()}
     ranked = sorted(
         (-total, route, number) for route, (_, totals) in times.items() for number, total in enumerate(totals)
     )
-    chosen = {(route, number) for _, route, number in ranked[:most]}
+    nodes_of = {route: _nodes_of_paths(paths, places.flows[route]) for route, paths in known.items()}
+    taken = accumulate(nodes_of[route][number] for _, route, number in ranked)
+    chosen = {(route, number) for (_, route, number), nodes in zip(ranked, taken, strict=True) if nodes <= most}
     for route, paths in known.items():
         flow = places.flows[route]
         numbers = {function: place for place, function in enumerate(flow.functions)} if paths else {}
@@ -158,6 +164,15 @@ def _draw_paths(tree: Tree, places: _Places, queue: _Queue, known: Mapping[int, 
         for node, several in left_out.items():
             _add_folded(tree, node, len(several), sum(several))
             places.add(route, len(flow.functions), 0.0, math.inf)
+
+
+def _nodes_of_paths(paths: Sequence[Path], flow: Flow) -> list[int]:
+    """Return how many nodes each path needs at the most, without those of the paths below it."""
+    calling = {function for function, steps in zip(flow.functions, flow.steps, strict=False) if steps}
+    above = {path.parent for path in paths}
+    return [
+        1 + len(path.chain) + (number in above) + (path.function in calling) for number, path in enumerate(paths)
+    ]
 
 
 def _path_times(paths: Sequence[Path], flow: Flow) -> tuple[list[float], list[float]]:
