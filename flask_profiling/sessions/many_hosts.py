@@ -96,8 +96,10 @@ class ManyHosts(Sessions):
                 self._quietly(self._tell, here.session.id)
             raise
         ended = stopped.session.id
-        self._note_end(ended, tuple(artifact.filename for artifact in stopped.artifacts))
+        names = tuple(artifact.filename for artifact in stopped.artifacts)
+        self._note_end(ended, names)
         if unreachable:
+            self._untold[ended] = names  # this worker may not know yet that others take part
             return replace(stopped, notes=(*stopped.notes, f"{unreachable}; other hosts are not in this answer"))
         if ended not in self._relayed:
             return replace(stopped, notes=(*stopped.notes, "this session covered this host only"))

@@ -543,6 +543,25 @@ def test_an_end_that_the_relay_could_not_be_told_is_told_when_it_answers(pair: t
     assert two.sessions.idle, "it has not looked yet"
 
 
+def test_an_end_by_a_worker_that_never_reached_the_relay_is_told_when_it_answers(
+    pair: tuple[Host, Host], hub: Hub, tmp_path: Path
+) -> None:
+    one, two = pair
+    one.sessions.start(CPU)
+    hub.down.add("two")
+    sibling = host(hub, tmp_path, "two", pid=2)
+    sibling.sessions.attend()
+    hub.time.meanwhile = two.look
+    sibling.sessions.stop()
+    assert hub.order is not None
+    hub.down.clear()
+    sibling.look()
+    assert hub.order is None
+    one.look()
+    assert one.sessions.idle
+    assert sorted(hub.done["prof-one-0001"]["two"]) == two.names()
+
+
 def no_room(*arguments: object, **options: object) -> object:
     raise DiskFull("no room; free some")
 
