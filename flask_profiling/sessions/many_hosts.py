@@ -160,8 +160,7 @@ class ManyHosts(Sessions):
         if here is None:
             self._follow_relay(published)
         elif published is not None and published[0].id == here.session.id:
-            self._relayed.add(here.session.id)
-            relay.join(here.session.id)  # again and again: the relay may have forgotten it
+            self._join(here.session.id)  # again and again: the relay may have forgotten it
         elif here.session.id in self._relayed:
             self._without_order(here)
 
@@ -207,8 +206,14 @@ class ManyHosts(Sessions):
         except ProfilingError:
             self._over.add(session.id)
             raise
-        self._relayed.add(session.id)
-        self._relay.join(session.id)
+        self._join(session.id)
+
+    def _join(self, session_id: str) -> None:
+        """Say that this host takes part, the first time not before all its workers do, or had the time to."""
+        if session_id not in self._relayed:
+            self._wait_for_start(session_id)
+        self._relayed.add(session_id)
+        self._relay.join(session_id)
 
     def _end_here(self, session_id: str) -> None:
         self._over.add(session_id)

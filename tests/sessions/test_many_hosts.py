@@ -708,3 +708,28 @@ def test_a_worker_that_another_of_its_host_was_faster_than_takes_part_all_the_sa
     sibling.sessions._begin_here(*hub.order)
     assert "prof-one-0001" in sibling.sessions._relayed
     assert sibling.sessions.live is not None
+
+
+def test_a_host_says_that_it_takes_part_when_all_its_workers_do(
+    pair: tuple[Host, Host], hub: Hub, tmp_path: Path
+) -> None:
+    one, two = pair
+    sibling = host(hub, tmp_path, "two", pid=2)
+    sibling.sessions.attend()
+    hub.time.meanwhile = lambda: None
+    one.sessions.start(CPU)
+    said: list[set[str]] = []
+
+    def takes_part() -> None:
+        said.append(set(hub.joined["prof-one-0001"]))
+        two.sessions._look()
+
+    def hears_of_it_first() -> None:
+        hub.time.meanwhile = takes_part
+        two.sessions._listen()
+
+    hub.time.meanwhile = hears_of_it_first
+    sibling.sessions._listen()
+    assert said[0] == {"one"}
+    assert hub.joined["prof-one-0001"] == {"one", "two"}
+    assert two.sessions.live is not None
