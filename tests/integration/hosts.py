@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.components import program
 from tests.integration.servers import Server, serve, wait_for
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -71,10 +72,7 @@ class RedisServer:
 @contextmanager
 def running_redis(directory: Path, *arguments: str) -> Iterator[RedisServer]:
     """Run a Redis until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    redis = RedisServer(port, directory, arguments)
+    redis = RedisServer(free_port(), directory, arguments)
     redis.start()
     try:
         yield redis
