@@ -17,7 +17,8 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from ..model import CallTree, Recording
 
 
-def _always() -> bool:
+def always() -> bool:
+    """Return true: what is asked whether a result is still wanted, where nobody can take that back."""
     return True
 
 
@@ -41,7 +42,7 @@ class EngineOptions:
     scope: str = "app"
     write_heap: Callable[[Iterable[object], BinaryIO], None] | None = None
     views: Callable[[], Mapping[str, Iterable[CodeType]]] = dict
-    is_wanted: Callable[[], bool] = _always
+    is_wanted: Callable[[], bool] = always
 
 
 class Engine(Protocol):

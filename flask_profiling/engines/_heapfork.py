@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from ..errors import EngineBusy, Unavailable
+from . import always
 
 # Seconds between two looks at the child: short against a walk, long against the cost of a look.
 POLL = 0.02
@@ -24,12 +25,8 @@ _ALL_SIGNALS = signal.valid_signals()
 _one_at_a_time = threading.Lock()
 
 
-def _always() -> bool:
-    return True
-
-
 @contextmanager
-def turn(seconds: float, is_wanted: Callable[[], bool] = _always) -> Iterator[None]:
+def turn(seconds: float, is_wanted: Callable[[], bool] = always) -> Iterator[None]:
     """Wait until no other child of this process looks at its memory; raises EngineBusy, and Unavailable where nobody
     wants to know any more.
 
@@ -78,7 +75,7 @@ def _told_pid(reading: int) -> int:
     return int(os.read(reading, 32))
 
 
-def wait(pid: int, seconds: float, *, is_wanted: Callable[[], bool] = _always) -> int | None:
+def wait(pid: int, seconds: float, *, is_wanted: Callable[[], bool] = always) -> int | None:
     """Wait for the child, at most so long, without holding up other threads (or greenlets); then kill it.
 
     Returns the exit code (negative: the signal that ended it), or None if someone else reaped it (a host that ignores
