@@ -186,10 +186,9 @@ class Live:
                 tally.add(wall=wall, cpu=visit.cpu, failed=failed)
                 if traced:
                     tally.traced = slowest_traced((*tally.traced, *traced))
-        if is_counted:
-            if visit.single is not None:
-                self._settle(visit)
-            if self._slow is not None and wall >= self._slow.threshold:
+        if is_counted and self._slow is not None:
+            self._settle(visit)
+            if wall >= self._slow.threshold:
                 self._keep(self._slow, visit, wall=wall, status=status, is_running=False)
         visit.trace_of = None  # it may know the request, which may know the visit
 
@@ -219,8 +218,7 @@ class Live:
             if self._stopped:
                 return
             self._tallies.setdefault(visit.route, _Tally()).cpu += visit.cpu
-        if visit.single is not None:
-            self._settle(visit)
+        self._settle(visit)
 
     def memory(self) -> dict[str, int]:
         """Return the bytes that this worker holds for the session by what holds them, of engines that know."""
@@ -278,8 +276,9 @@ class Live:
         return self._single.enter_request(visit.single)
 
     def _settle(self, visit: Visit) -> None:
-        """Let the engine add the request to its route."""
-        assert self._single is not None
+        """Let the engine add the request to its route, if it has seen it."""
+        if self._single is None or visit.single is None:
+            return
         try:
             visit.weight = self._single.end_request(visit.single)
         except Exception as error:
@@ -307,8 +306,7 @@ class Live:
         for visit in still_open:
             wall = self._wall_clock() - visit.started
             if wall >= slow.threshold:
-                if visit.single is not None:
-                    self._settle(visit)
+                self._settle(visit)
                 self._keep(slow, visit, wall=wall, status=0, is_running=True)
         notes = () if self._single is not None or not self._request_engines else (WITHOUT_CALLS,)
         try:
