@@ -175,11 +175,11 @@ class Inspector:
             entry = self._entry
             if self._closing.is_set() or entry is None or len(self._listeners) > 1 or self._port in (0, entry.port):
                 return
-            listener = _bound_to(self._port)
-            if listener is None:
-                return
             try:
+                listener = _bound_to(self._port)
                 self._wait_on(listener)
+            except OSError:
+                return
             except RuntimeError:  # no more threads; the next look may find one
                 self._listeners.remove(listener)
                 listener.close()
@@ -309,8 +309,7 @@ def _close_wakers(server: Server) -> None:
 
 
 def _accept(inspector: weakref.ref[Inspector], listener: socket.socket, registry: Registry) -> None:
-    """Take clients in until the endpoint is closed; where it was dropped with its app (one of many in a test run), give
-    the port back."""
+    """Take clients in until the endpoint is closed, or dropped with its app (one of many in a test run)."""
     while True:
         client: socket.socket | None = None
         address: object = None
@@ -319,7 +318,10 @@ def _accept(inspector: weakref.ref[Inspector], listener: socket.socket, registry
         except TimeoutError:
             pass
         except OSError:
-            return
+            if listener.fileno() < 0:
+                return
+            # The process has no descriptor left for the client, who waits: once there is one, it is answered.
+            time.sleep(_LOOK_SECONDS)
         alive = inspector()
         if alive is None:
             break
@@ -336,15 +338,14 @@ def _accept(inspector: weakref.ref[Inspector], listener: socket.socket, registry
 def _bound(port: int) -> socket.socket:
     """Return a listening socket on the first free port from ``port`` on; any free one where all those are taken."""
     candidates = range(port, min(port + _PORTS_TRIED, 65536)) if port else ()
-    for candidate in (*candidates, 0):
-        listener = _bound_to(candidate)
-        if listener is not None:
-            return listener
-    raise OSError("no port of 127.0.0.1 is free")
+    for candidate in candidates:
+        with suppress(OSError):
+            return _bound_to(candidate)
+    return _bound_to(0)
 
 
-def _bound_to(port: int) -> socket.socket | None:
-    """Return a listening socket on a port (0: any), or None where it is taken."""
+def _bound_to(port: int) -> socket.socket:
+    """Return a listening socket on a port (0: any); raises OSError where it is taken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # elsewhere it would share the port
@@ -353,7 +354,7 @@ def _bound_to(port: int) -> socket.socket | None:
         listener.listen(MOST_CLIENTS)
     except OSError:
         listener.close()
-        return None
+        raise
     return listener
 
 

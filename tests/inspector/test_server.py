@@ -300,6 +300,29 @@ def test_connections_that_say_nothing_give_way_to_those_that_ask(make: Make) -> 
         wait_for(lambda: len(ours()) <= server_module.MOST_WAITING + 2, "the threads of those hung up on to end")
 
 
+@pytest.mark.parametrize("has_wanted_port", [True, False])
+def test_a_process_that_had_no_descriptor_left_answers_once_it_has(make: Make, has_wanted_port: bool) -> None:
+    resource = pytest.importorskip("resource", reason="this platform bounds no descriptors")
+    with ExitStack() as stack:
+        other = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        inspector = make(port=0 if has_wanted_port else other.getsockname()[1])
+        client = stack.enter_context(socket.socket())
+        client.settimeout(2 * server_module._LOOK_SECONDS)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[0], 256), before[1]))
+        with ExitStack() as all_there_are:
+            with suppress(OSError):
+                while True:
+                    all_there_are.enter_context(Path(os.devnull).open())
+            client.connect(address(inspector)[:2])
+            client.sendall(b"GET /json/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+        client.settimeout(20)
+        assert client.recv(12) == b"HTTP/1.1 200"
+
+
 def test_a_snapshot_ends_with_the_client_that_asked_for_it(make: Make, target: FakeTarget) -> None:
     target.takes_for_ever = True
     with attach(make()) as client:
