@@ -10,6 +10,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from ..errors import EngineBusy
+from ._appcode import is_own_code
 from ._recorder import Recorder
 
 _BUSY = "{tool} is set (a debugger, coverage or another profiler runs); stop that, or choose PROFILING_CPU=cprofile"
@@ -95,6 +96,8 @@ class TraceHooks(_OwnHooks):
             top = recorder.top.code
             if caller is None or top is None or caller.f_code is not top or not self._is_application(top):
                 return None
+            if is_own_code(code):
+                return None
         frame.f_trace_lines = False
         recorder.push(code)
         return self._inside
@@ -117,7 +120,7 @@ class TraceHooks(_OwnHooks):
 
 
 class ProfileHooks(_OwnHooks):
-    """Every Python function."""
+    """Every Python function but our own."""
 
     name = "setprofile"
 
@@ -127,7 +130,7 @@ class ProfileHooks(_OwnHooks):
             sys.setprofile(None)
             return None
         recorder: Recorder | None = getattr(self._current, "recorder", None)
-        if recorder is None:
+        if recorder is None or is_own_code(frame.f_code):
             return None
         if event == "call":
             recorder.push(frame.f_code)

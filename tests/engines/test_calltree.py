@@ -21,7 +21,7 @@ from flask_profiling.engines import EngineOptions, RequestEngine, create
 from flask_profiling.engines._recorder import Budget, Recorders
 from flask_profiling.engines.calltree import CallTreeEngine
 from flask_profiling.errors import EngineBusy
-from flask_profiling.model import CallTree, Recording
+from flask_profiling.model import CallTree, Recording, RouteTimes
 
 from .chance import Choices
 from .harness import assert_true, known_part, no_collections, request
@@ -133,6 +133,15 @@ def test_of_library_code_only_what_the_application_calls_is_shown() -> None:
             ("GET /", "calls_the_library", "loads"): 1,
         }
         assert {tree.functions[index].name for index in tree.library} == {"dumps", "loads"}
+
+
+@pytest.mark.parametrize("scope", ["app", "all"])
+def test_what_this_package_runs_inside_a_request_is_not_shown(scope: str) -> None:
+    engine = CallTreeEngine(EngineOptions("prof-test", scope=scope))
+    engine.start()
+    request(engine, "GET /", lambda: RouteTimes().with_request(wall=0.1, cpu=0.1, failed=False))
+    own = RouteTimes.with_request.__code__.co_filename
+    assert own not in {function.file for function in tree_of(engine.stop()).functions}
 
 
 def test_application_code_that_a_library_calls_stands_below_it() -> None:
