@@ -106,8 +106,10 @@ def assert_the_next_session_works(server: Server, *, workers: int = 2) -> None:
     assert requests_of(json.loads(server.artifact(stopped, ".json").read_bytes()), "dear_view") == 4
 
 
-def left_behind(server: Server) -> list[str]:
-    """Return what lies in the output directory and should not: half-written files, parts that nobody will collect."""
+def assert_all_is_well_again(server: Server, *, workers: int = 2) -> None:
+    """The next session works, and nothing lies in the output directory that should not: half-written files, or parts
+    that nobody will collect."""
+    assert_the_next_session_works(server, workers=workers)
     parts = server.output / ".state" / "parts"
     halves = [path for path in server.output.rglob("*") if "tmp" in path.name]
-    return [path.relative_to(server.output).as_posix() for path in [*halves, *parts.glob("*")]]
+    assert [path.relative_to(server.output).as_posix() for path in [*halves, *parts.glob("*")]] == []

@@ -12,7 +12,13 @@ import pytest
 from tests.components import requires
 from tests.faults import tree
 from tests.integration.servers import PREFIX, kinds, serve, wait_for
-from tests.promises.disks import answers, assert_the_next_session_works, bound_by_modes, left_behind, serve_on_a_disk
+from tests.promises.disks import (
+    answers,
+    assert_all_is_well_again,
+    assert_the_next_session_works,
+    bound_by_modes,
+    serve_on_a_disk,
+)
 from tests.promises.failures import publish, told
 from tests.promises.recordings import recordings, requests_of
 
@@ -32,8 +38,7 @@ class TestP12ADiskOfItsOwn:
             answered = disk.server.load(["/dear"] * 10)
             assert answers(disk.server) == {**FINE, "start": "507 disk_full", "stop": "409 not_running"}
             disk.empty()
-            assert_the_next_session_works(disk.server, workers=workers)
-            assert left_behind(disk.server) == []
+            assert_all_is_well_again(disk.server, workers=workers)
         publish(
             "the disk is full at the start",
             requests=answered,
@@ -60,8 +65,7 @@ class TestP12ADiskOfItsOwn:
             assert disk.server.request("DELETE", f"{PREFIX}/cleanup").json()["cleaned"]["sessions"] == kept
             assert_the_next_session_works(disk.server, workers=workers)
             disk.empty()
-            assert_the_next_session_works(disk.server, workers=workers)
-            assert left_behind(disk.server) == []
+            assert_all_is_well_again(disk.server, workers=workers)
         publish(
             "the disk is full at the stop",
             requests=answered,
@@ -83,8 +87,7 @@ class TestP12ADiskOfItsOwn:
                 "stop": "409 not_running",
             }
             disk.accept()
-            assert_the_next_session_works(disk.server, workers=workers)
-            assert left_behind(disk.server) == []
+            assert_all_is_well_again(disk.server, workers=workers)
         publish(
             "the disk is read-only at the start",
             requests=answered,
@@ -107,8 +110,7 @@ class TestP12ADiskOfItsOwn:
             disk.accept()
             assert disk.server.stop().status == 200
             assert requests_of(recordings(disk.server)[0], "dear_view") == 30
-            assert_the_next_session_works(disk.server, workers=workers)
-            assert left_behind(disk.server) == []
+            assert_all_is_well_again(disk.server, workers=workers)
         publish(
             "the disk becomes read-only in mid-session",
             requests=answered,
@@ -130,8 +132,7 @@ class TestP12ADiskOfItsOwn:
             wait_for(lambda: disk.server.status()["lastSession"], "the end to be written", seconds=8)
             last = disk.server.status()["lastSession"]
             assert (last["id"], last["endedBy"]) == (session_id, "recovered")
-            assert_the_next_session_works(disk.server, workers=workers)
-            assert left_behind(disk.server) == []
+            assert_all_is_well_again(disk.server, workers=workers)
         publish(
             "the disk is still read-only at the session's deadline",
             requests=answered,
@@ -188,8 +189,7 @@ class TestP12ADirectoryThatGoesAway:
                 assert tree(tmp_path / "elsewhere") == {"theirs.txt": b"theirs"}
             if change is not deleted:
                 server.output.unlink()
-            assert_the_next_session_works(server, workers=workers)
-            assert left_behind(server) == []
+            assert_all_is_well_again(server, workers=workers)
         publish(fault, requests=answered, answer=told(stopped), kept="nothing", lost="everything")
 
     @requires("setpriv")
@@ -208,8 +208,7 @@ class TestP12ADirectoryThatGoesAway:
             server.output.chmod(0o700)
             assert server.stop().status == 200
             assert requests_of(recordings(server)[0], "dear_view") == 30
-            assert_the_next_session_works(server, workers=workers)
-            assert left_behind(server) == []
+            assert_all_is_well_again(server, workers=workers)
         publish(
             "the server loses its rights to the output directory in mid-session (chmod 000)",
             requests=answered,

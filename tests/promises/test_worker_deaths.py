@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.integration.servers import Answer, Server, kinds, serve, wait_for
-from tests.promises.disks import assert_the_next_session_works, left_behind
+from tests.promises.disks import assert_all_is_well_again
 from tests.promises.failures import publish, told
 from tests.promises.recordings import recordings, requests_of
 
@@ -85,8 +85,7 @@ class TestP14AWorkerKilledInAnyState:
 def idle(server: Server) -> None:
     os.kill(min(server.worker_pids(at_least=2)), signal.SIGKILL)
     answered = server.load(["/dear"] * 10)
-    assert_the_next_session_works(server)
-    assert left_behind(server) == []
+    assert_all_is_well_again(server)
     publish(
         "a worker is killed while no session runs",
         requests=answered,
@@ -109,8 +108,7 @@ def running(server: Server) -> None:
     assert [worker["pid"] for worker in stopped.json()["missing"]] == [victim]
     stored = requests_of(recording_of(server, stopped.json()["sessionId"]), "pid_view")
     assert stored == 40 - served[victim] < 40
-    assert_the_next_session_works(server)
-    assert left_behind(server) == []
+    assert_all_is_well_again(server)
     publish(
         "a worker is killed (kill -9, out of memory)",
         requests=answered,
@@ -125,8 +123,7 @@ def starting(server: Server) -> None:
     assert answer is None or answer.status == 200  # it was faster
     answered = server.load(["/dear"] * 10)
     wait_for(lambda: recovered(server.status()), "the dead start to be recovered")
-    assert_the_next_session_works(server)
-    assert left_behind(server) == []
+    assert_all_is_well_again(server)
     publish(
         "the worker that starts the session is killed meanwhile",
         requests=answered,
@@ -145,8 +142,7 @@ def stopping(server: Server) -> None:
     wait_for(lambda: recording_of(server, session_id), "another worker to store it")
     assert requests_of(recording_of(server, session_id), "dear_view") == 10
     wait_for(lambda: server.status()["lastSession"]["id"] == session_id, "the end to be known")
-    assert_the_next_session_works(server)
-    assert left_behind(server) == []
+    assert_all_is_well_again(server)
     publish(
         "the worker that stops the session is killed meanwhile",
         requests=answered,
