@@ -225,6 +225,18 @@ from flask_profiling.system import *
 """
 
 
+# writes so many bytes into a file, waits, finishes the file, waits again
+WRITER = """
+    def write(out):
+        out.write(b"n" * int(sys.argv[2]))
+        print("in the middle", flush=True)
+        input()
+    PrivateDirectory(Path(sys.argv[1])).write("name", write)
+    print("done", flush=True)
+    input()
+"""
+
+
 @contextmanager
 def script(text: str, *arguments: object, prefix: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
     """Run a Python script in a process of its own, which has :class:`PrivateDirectory` and its arguments."""
@@ -240,16 +252,7 @@ def script(text: str, *arguments: object, prefix: tuple[str, ...] = ()) -> Itera
 @pytest.mark.parametrize("written", [0, 10, 1_000_000])
 def test_a_file_that_is_being_written_stays_though_the_clock_was_put_forward(tmp_path: Path, written: int) -> None:
     private = PrivateDirectory(tmp_path / "profiling")
-    text = """
-        def write(out):
-            out.write(b"n" * int(sys.argv[2]))
-            print("in the middle", flush=True)
-            input()
-        PrivateDirectory(Path(sys.argv[1])).write("name", write)
-        print("done", flush=True)
-        input()
-    """
-    with script(text, private.path, written) as process:
+    with script(WRITER, private.path, written) as process:
         assert process.stdin is not None and process.stdout is not None
         assert process.stdout.readline() == "in the middle\n"
         before = open_descriptors()
@@ -281,14 +284,7 @@ def test_a_file_of_which_nobody_can_tell_whether_it_is_being_written_stays(tmp_p
 def test_killed_writer_leaves_the_old_file_and_what_the_next_sweep_gets(tmp_path: Path, written: int) -> None:
     private = PrivateDirectory(tmp_path / "profiling")
     private.write_bytes("name", OLD)
-    text = """
-        def write(out):
-            out.write(b"n" * int(sys.argv[2]))
-            print("in the middle", flush=True)
-            input()
-        PrivateDirectory(Path(sys.argv[1])).write("name", write)
-    """
-    with script(text, private.path, written) as process:
+    with script(WRITER, private.path, written) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "in the middle\n"
         assert private.sweep(now=time.time()) == 0
