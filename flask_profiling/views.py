@@ -31,6 +31,8 @@ logger = logging.getLogger("flask_profiling")
 
 BODY_LIMIT = 64 * 1024
 QUERY_FIELDS = 100
+# Options are flat. Where the app has raised the recursion limit, nesting would use up the stack (before Python 3.12).
+_MOST_BRACKETS = 1000
 
 _CHUNK = 8 * 1024
 _SHOWN_NAMES = 5
@@ -348,6 +350,8 @@ def _body_fields() -> dict[str, object]:
     if request.mimetype not in ("", "application/json"):
         raise BadRequest("the body is not declared as JSON; send it with Content-Type: application/json")
     try:
+        if body.count(b"[") > _MOST_BRACKETS:
+            raise RecursionError
         fields = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise BadRequest("the body is not JSON that can be read; send an object such as {\"seconds\": 30}") from None

@@ -34,6 +34,7 @@ from flask_profiling.views import (
     shown_directory,
 )
 from tests.fake_sessions import BEGIN, HERE, FakeSessions, artifact
+from tests.pythons import run_alone
 
 PREFIX = "/debug/profiling"
 CONFIG = load({}, {})
@@ -499,6 +500,30 @@ def test_a_body_as_large_as_the_bound_is_read(client: FlaskClient) -> None:
     assert client.post(f"{PREFIX}/start", data=body, content_type="application/json").status_code == 200
     assert client.post(f"{PREFIX}/start", data=body + b" ", content_type="application/json").status_code == 413
     assert client.post(f"{PREFIX}/start", environ_overrides=chunked(Counting(BODY_LIMIT))).status_code == 409
+
+
+def test_no_nesting_ends_a_process_whose_recursion_limit_was_raised(tmp_path: Path) -> None:
+    finished = run_alone(
+        """
+        import sys
+        import threading
+        from flask import Flask
+        from flask_profiling import Profiling
+        app = Flask("shop")
+        app.config.update(FLASK_ENV="development", PROFILING_ENABLED=True)
+        Profiling(app)
+        def ask():
+            for body in (b"[" * 65536, b'{"":' * 16384):
+                print(app.test_client().post("/debug/profiling/start", data=body).status_code)
+        sys.setrecursionlimit(10**6)
+        threading.stack_size(4 << 20)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        """,
+        tmp_path,
+    )
+    assert finished.stdout.split() == ["400", "400"], (finished.returncode, finished.stderr)
 
 
 def test_a_body_that_ends_early_is_refused(client: FlaskClient, sessions: FakeSessions) -> None:

@@ -17,6 +17,9 @@ SERVER_ERROR = -32000
 
 # V8 keeps the number of a message in 32 bits.
 _MOST_ID = 2**31 - 1
+# Each level of nesting takes C stack. Where the app has raised Python's recursion limit, nothing else bounds it before
+# Python 3.12, and the process would die.
+_MOST_BRACKETS = 10_000
 _SHOWN_LENGTH = 60
 
 
@@ -41,6 +44,8 @@ class Call:
 def read(frame: str | bytes) -> Call:
     """Read one frame as a command; raises Refused for anything else."""
     try:
+        if _brackets(frame) > _MOST_BRACKETS:
+            raise RecursionError
         document = json.loads(frame)
     except (ValueError, RecursionError):
         raise Refused(PARSE_ERROR, "Message must be a valid JSON") from None
@@ -56,6 +61,10 @@ def read(frame: str | bytes) -> Call:
     if not isinstance(params, dict):
         raise Refused(INVALID_PARAMS, "'params' must be an object", id=id)
     return Call(id, method, params)
+
+
+def _brackets(frame: str | bytes) -> int:
+    return frame.count("[") + frame.count("{") if isinstance(frame, str) else frame.count(b"[") + frame.count(b"{")
 
 
 def reply(id: int, result: str) -> str:

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from flask_profiling.inspector import messages
 from flask_profiling.inspector.messages import Call, Refused
+from tests.pythons import run_alone
 
 
 def test_a_command_is_read() -> None:
     assert messages.read('{"id":7,"method":"A.b","params":{"x":1}}') == Call(7, "A.b", {"x": 1})
     assert messages.read(b'{"id":-1,"method":"A.b"}') == Call(-1, "A.b", {})
+
+
+def test_no_nesting_ends_a_process_whose_recursion_limit_was_raised(tmp_path: Path) -> None:
+    finished = run_alone(
+        """
+        import sys
+        from flask_profiling.inspector import messages
+        sys.setrecursionlimit(10**6)
+        for frame in ("[" * (1 << 20), '{"":' * (1 << 18), b"[" * (1 << 20), b'{"":' * (1 << 18)):
+            try:
+                messages.read(frame)
+            except messages.Refused as error:
+                print(error.code)
+        """,
+        tmp_path,
+    )
+    assert finished.stdout.split() == [str(messages.PARSE_ERROR)] * 4, (finished.returncode, finished.stderr)
 
 
 @pytest.mark.parametrize(
