@@ -11,17 +11,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ..model import ApplicationTree, CallGraph, Cost, Function
+from ..model import ROOT, ApplicationTree, CallGraph, Cost, Function
 from ._collected import plausible
-
-ROUTE = -1
 
 
 @dataclass(slots=True)
 class Path:
     """One path of application code.
 
-    ``parent`` is the number of the path above (parents come first), or -1 for the route; ``chain`` are the library
+    ``parent`` is the number of the path above (parents come first), or ROOT below the route; ``chain`` are the library
     functions between the two, where there is one way only. ``wall`` is the seconds in it without other application
     code. ``fraction`` is the part that belongs here of what is below the function in the library; ``reason`` and
     ``below`` say why own time and what is below are estimated (empty: they are not).
@@ -60,14 +58,14 @@ def _paths_of(application: ApplicationTree, route: str) -> list[Path]:
     for node, parent in enumerate(tree.parents):
         if parent < 0:
             if tree.routes[tree.labels[node]] == route:
-                places[node] = ROUTE
+                places[node] = ROOT
             continue
         if parent not in places:
             continue
         function = tree.functions[tree.labels[node]]
         if function in application.brief:
             places[node] = above = places[parent]
-            if above != ROUTE:
+            if above != ROOT:
                 paths[above].wall += plausible(tree.self_times[node])
         else:
             places[node] = len(paths)
@@ -137,7 +135,7 @@ def _measure(
 def _by_caller(several: Sequence[Path], paths: Sequence[Path]) -> dict[Function | None, list[Path]]:
     found: dict[Function | None, list[Path]] = {}
     for path in several:
-        found.setdefault(None if path.parent == ROUTE else paths[path.parent].function, []).append(path)
+        found.setdefault(None if path.parent == ROOT else paths[path.parent].function, []).append(path)
     return found
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..model import Function
-from ._paths import ROOT
+from ..model import ROOT, Function
 
 # what stands for several paths
 MORE = Function("", 0, "(more functions)")
@@ -27,15 +26,6 @@ class Folded:
     parents: Sequence[int]
     places: Sequence[int]
     folded: int
-
-
-def inclusive(parents: Sequence[int], own: Sequence[float]) -> list[float]:
-    """Return what each node and all below it have together."""
-    totals = list(own)
-    for node in range(len(parents) - 1, -1, -1):
-        if parents[node] != ROOT:
-            totals[parents[node]] += totals[node]
-    return totals
 
 
 def largest(parents: Sequence[int], totals: Sequence[float], most: int) -> Folded:

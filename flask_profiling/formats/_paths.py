@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..model import ApplicationTree, CallGraphs, CallTree, Function, SessionRecording
+from ..model import ROOT, ApplicationTree, CallGraphs, CallTree, Function, SessionRecording
 from ._collected import application_tree, call_graphs, call_tree, counts_calls, plausible
 from ._labels import is_library_file
 from ._tree import NODE_BUDGET, grow
-
-ROOT = -1
 
 # A format that writes the whole stack of each path grows by the square of the depth (5,000 calls of a function by
 # itself were 340 MB of text). Python's own limit of recursion is seldom raised, and below it nothing is cut.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import Unavailable
-from ..model import CallGraphs, CallTree, Function, SessionRecording, SlowRequests, utc
+from ..model import ROOT, CallGraphs, CallTree, Function, SessionRecording, SlowRequests, inclusive, utc
 from . import slow
 from ._collected import call_tree, notes, plausible
-from ._fold import MORE, inclusive, largest
-from ._paths import ROOT, Paths, of_tree, paths
+from ._fold import MORE, largest
+from ._paths import Paths, of_tree, paths
 from ._sections import sections
 from ._timeline import lane_times, lanes, untold
 

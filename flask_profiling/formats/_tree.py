@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush, heapreplace
 from itertools import accumulate
 
-from ..model import ApplicationTree, CallGraph, Function
-from ._application import ROUTE, Path, application_paths
+from ..model import ROOT, ApplicationTree, CallGraph, Function, inclusive
+from ._application import Path, application_paths
 from ._flow import Flow
 
 # A tree unrolled from a densely connected graph grows without end; this many nodes are drawn, the largest first. The
@@ -107,7 +107,7 @@ def grow(
     than ``smallest`` seconds. What is left out keeps its time in a node like ``(12 more functions)`` in its place.
     """
     tree, places, queue = Tree(), _Places(), _Queue()
-    tree.add(Function("", 0, "(root)"), -1)
+    tree.add(Function("", 0, "(root)"), ROOT)
     places.add(0, 0, 0.0, 0.0)
     known: dict[int, list[Path]] = {}
     for label, graph in routes.items():
@@ -146,7 +146,7 @@ def _draw_paths(tree: Tree, places: _Places, queue: _Queue, known: Mapping[int, 
         nodes: list[int] = []
         left_out: dict[int, list[float]] = {}
         for number, path in enumerate(paths):
-            above = route if path.parent == ROUTE else nodes[path.parent]
+            above = route if path.parent == ROOT else nodes[path.parent]
             if (route, number) not in chosen:
                 nodes.append(above)
                 left_out.setdefault(above, []).append(times[route][0][number])
@@ -179,11 +179,7 @@ def _path_times(paths: Sequence[Path], flow: Flow) -> tuple[list[float], list[fl
     """Return the seconds of each path without and with the paths below it."""
     below = {function: rest[0] for function, rest in zip(flow.functions, flow.rest, strict=False) if rest}
     times = [path.self_time + path.fraction * below.get(path.function, 0.0) for path in paths]
-    totals = list(times)
-    for number in range(len(paths) - 1, -1, -1):
-        if paths[number].parent != ROUTE:
-            totals[paths[number].parent] += totals[number]
-    return times, totals
+    return times, inclusive([path.parent for path in paths], times)
 
 
 def _waiting(tree: Tree, places: _Places, route: int, parent: int, place: int) -> int:
@@ -264,9 +260,7 @@ def _mark_totals(tree: Tree, places: _Places, smallest: float) -> None:
 
     That happens above cycles that are entered in several places, because cutting them moves time between the entries.
     """
-    sums = list(tree.self_times)
-    for node in range(len(sums) - 1, 0, -1):
-        sums[tree.parents[node]] += sums[node]
+    sums = inclusive(tree.parents, tree.self_times)
     for node in range(1, len(places.totals)):
         measured = places.totals[node]
         if tree.reasons[node] or abs(sums[node] - measured) <= smallest + _TOLERANCE * measured:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from ..model import Function, SessionRecording
+from ..model import ROOT, Function, SessionRecording
 from ._collected import readable
 from ._labels import ModuleNames
-from ._paths import ROOT, paths
+from ._paths import paths
 
 
 def write(recording: SessionRecording, out: BinaryIO) -> None:

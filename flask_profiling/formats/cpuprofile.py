@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from ..model import CallTree, Function, SessionRecording
+from ..model import ROOT, CallTree, Function, SessionRecording
 from ._chrome import Profile, families, write_profile
 from ._collected import application_tree, call_graphs, call_tree, notes, readable
-from ._paths import ROOT, of_tree
+from ._paths import of_tree
 from ._timeline import IDLE, Lane, lanes, untold
 from ._tree import Tree, grow
 

@@ -12,9 +12,8 @@ from itertools import islice
 from typing import BinaryIO
 
 from ..errors import Unavailable
-from ..model import CallTree, SessionRecording
+from ..model import ROOT, CallTree, SessionRecording
 from ._collected import call_tree, notes, readable
-from ._paths import ROOT
 from ._timeline import lanes, slices, untold
 
 MOST_SLICES = 200_000

@@ -21,13 +21,14 @@ from .session import (
     merge_recordings,
 )
 from .slow import SlowRequest, SlowRequests, slowest
-from .tree import ApplicationTree, CallTree, Track, TreeBuilder
+from .tree import ROOT, ApplicationTree, CallTree, Track, TreeBuilder, inclusive
 from .words import human_size, utc
 
 __all__ = [
     "DATA_KINDS",
     "NO_COST",
     "RECORDING_VERSION",
+    "ROOT",
     "Allocations",
     "Amount",
     "ApplicationTree",
@@ -54,6 +55,7 @@ __all__ = [
     "WorkerId",
     "bucket_of",
     "human_size",
+    "inclusive",
     "merge_recordings",
     "slowest",
     "utc",

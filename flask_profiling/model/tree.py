@@ -11,7 +11,17 @@ from ..errors import DamagedData
 from . import _json
 from .graph import NO_COST, CallGraph, CallGraphs, Cost, Function
 
+# what stands above the root of a route
 ROOT = -1
+
+
+def inclusive(parents: Sequence[int], own: Iterable[float]) -> list[float]:
+    """Return what each node and all below it have together; parents come before their children."""
+    totals = list(own)
+    for node in range(len(totals) - 1, -1, -1):
+        if parents[node] != ROOT:
+            totals[parents[node]] += totals[node]
+    return totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +116,7 @@ class CallTree:
 
     def total_times(self) -> list[float]:
         """Return each node's wall time with all that it called, in seconds."""
-        totals = list(self.self_times)
-        for node in range(len(totals) - 1, -1, -1):
-            if self.parents[node] != ROOT:
-                totals[self.parents[node]] += totals[node]
-        return totals
+        return inclusive(self.parents, self.self_times)
 
     def name(self, node: int) -> str:
         """Return the route's label or the function's name."""

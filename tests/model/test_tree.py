@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from flask_profiling.errors import DamagedData
-from flask_profiling.model import CallTree, Cost, Function, Track, TreeBuilder
+from flask_profiling.model import ROOT, CallTree, Cost, Function, Track, TreeBuilder, inclusive
 from tests.formats.calls import Call, call_trees
 from tests.formats.trees import Request, Thread, recorded
 from tests.model.documents import through_json
@@ -46,6 +46,10 @@ def test_time_below_a_node_is_that_of_all_its_children() -> None:
     assert tree.children() == [[1], [2], [3], []]
     assert list(tree.roots()) == [0]
     assert [tree.name(node) for node in range(4)] == ["GET /", "view", "loop", "loop"]
+
+
+def test_the_total_of_a_node_is_its_own_and_that_of_all_below() -> None:
+    assert inclusive([ROOT, 0, 1, 0, ROOT], [1, 2, 4, 8, 16]) == [15, 6, 4, 8, 16]
 
 
 def test_a_function_below_itself_is_not_counted_twice_in_its_graph() -> None:
