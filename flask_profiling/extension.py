@@ -74,8 +74,8 @@ class Condition:
 
 
 class Measurement:
-    """What ``with profiling.session()`` yields: ``session_id`` at once, ``result`` (artifacts, recording, notes) after
-    the block."""
+    """What ``with profiling.session()`` yields: ``session_id`` at once, ``result`` (artifacts, recording, notes; None
+    where there is none) after the block."""
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
@@ -112,7 +112,8 @@ class Profiling:
         ``cpu="calltree"``.
 
         The app is ``current_app``, or the only one of this extension. Raises what a start raises (AlreadyRunning
-        among others), and ProfilingError where the gate is closed.
+        among others), and ProfilingError where the gate is closed. After the block nothing is raised: where its session
+        was over before (its deadline, a stop elsewhere) or cannot be stored, that is logged, and ``result`` stays None.
         """
         state = self._state(app)
         sessions = state.sessions
@@ -132,7 +133,10 @@ class Profiling:
                 live.pause(visit)
                 live.end(visit, failed=failed)
         finally:
-            measurement.result = sessions.stop()
+            try:
+                measurement.result = sessions.stop(session_id=measurement.session_id)
+            except ProfilingError as error:  # not raised: it would take the place of what the block raised
+                logger.warning("the session of a block of code has no result: %s", error)
 
     def heap_snapshot(self, *, app: Flask | None = None) -> Stopped:
         """Take a heap snapshot of every worker, now, as a session of its own.
@@ -142,10 +146,9 @@ class Profiling:
         others).
         """
         state = self._state(app)
-        state.sessions.start(
-            session_options(state.config, {"cpu": "off", "heap": True, "allocations": 0}, textual=False)
-        )
-        return state.sessions.stop()
+        options = session_options(state.config, {"cpu": "off", "heap": True, "allocations": 0}, textual=False)
+        started = state.sessions.start(options)
+        return state.sessions.stop(session_id=started.session.id)
 
     def _state(self, app: Flask | None) -> ProfilingState:
         if app is None and has_app_context():

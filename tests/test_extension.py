@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from io import BytesIO
@@ -437,6 +438,29 @@ def test_a_session_in_code_ends_with_an_exception_of_the_block(tmp_path: Path) -
     with pytest.raises(LookupError), profiling.session():
         raise LookupError
     assert sessions_of(app).sessions.idle
+
+
+def test_a_session_in_code_ends_no_other_and_lets_the_block_say_what_went_wrong(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = open_app(tmp_path)
+    profiling = Profiling(app)
+    client = app.test_client()
+    with pytest.raises(LookupError), profiling.session() as measurement:
+        client.post(STOP)
+        other = client.post(START).get_json()["sessionId"]
+        raise LookupError
+    assert measurement.result is None
+    assert f"{measurement.session_id} is over" in caplog.text
+    assert client.post(STOP).get_json()["sessionId"] == other
+
+
+def test_a_session_in_code_that_cannot_be_stored_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    app = open_app(tmp_path)
+    with Profiling(app).session() as measurement:
+        shutil.rmtree(tmp_path / "profiling")
+    assert measurement.result is None
+    assert f"session {measurement.session_id} is lost" in caplog.text
 
 
 def test_a_session_in_code_says_why_the_gate_is_closed() -> None:
