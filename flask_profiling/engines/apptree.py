@@ -186,6 +186,7 @@ class ApplicationTreeEngine:
         except (KeyError, IndexError):
             walk = Walk(route)
             self._all.append(walk)
+            self._free.setdefault(route, [])
         walk.begin(thread, sys._getframe(1).f_back, perf_counter())
         self._running[thread] = walk
         return walk
@@ -197,12 +198,9 @@ class ApplicationTreeEngine:
         if token.thread != self._current():  # that thread may be inside a callback with it
             self._give_up(token)
             return
-        self._running.pop(token.thread, None)
+        self._running.pop(token.thread, None)  # not _give_up: each call here is one more event for the engines
         token.end(perf_counter())
-        try:
-            self._free[token.route].append(token)
-        except KeyError:
-            self._free.setdefault(token.route, []).append(token)
+        self._free[token.route].append(token)
 
     def _give_up(self, walk: Walk) -> None:
         if self._running.get(walk.thread) is walk:
