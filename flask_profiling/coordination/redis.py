@@ -83,7 +83,7 @@ class RedisRelay:
     def running(self) -> tuple[Session, float] | None:
         """Return the published session and the seconds it has left, or None."""
         key = f"{self._prefix}:order"
-        return _read(*self._ask(lambda redis: redis.pipeline(transaction=False).get(key).pttl(key).execute()))
+        return _read(*self._ask(lambda redis: redis.pipeline().get(key).pttl(key).execute()))
 
     def publish(self, session: Session, *, seconds: float) -> bool:
         """Publish a session that has so many seconds left; False where one is published already.
@@ -95,7 +95,7 @@ class RedisRelay:
         order = dumped({"session": session.to_json()})
 
         def put(redis: Any) -> bool:
-            stands, left = redis.pipeline(transaction=False).get(key).pttl(key).execute()
+            stands, left = redis.pipeline().get(key).pttl(key).execute()
             return _read(stands, left) is None and bool(redis.eval(_REPLACE, 1, key, stands or b"", order, keep))
 
         return bool(self._ask(put))
@@ -106,9 +106,7 @@ class RedisRelay:
         A Redis that came back empty has ended nothing, and neither has one that holds something else in its place.
         """
         key, joined = f"{self._prefix}:order", f"{self._prefix}:joined:{session_id}"
-        stands, left, known = self._ask(
-            lambda redis: redis.pipeline(transaction=False).get(key).pttl(key).exists(joined).execute()
-        )
+        stands, left, known = self._ask(lambda redis: redis.pipeline().get(key).pttl(key).exists(joined).execute())
         order = _read(stands, left)
         return bool(known) and (stands is None if order is None else order[0].id != session_id)
 

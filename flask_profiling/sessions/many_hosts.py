@@ -50,8 +50,8 @@ class ManyHosts(Sessions):
         self._relay = relay
         self._relayed: set[str] = set()
         self._over: set[str] = set()
-        # session -> what this host stored of it: ended here while the relay could not be told
-        self._untold: dict[str, tuple[str, ...]] = {}
+        # session -> what this host stored of it: what this worker ended, whoever still takes part in it
+        self._ended: dict[str, tuple[str, ...]] = {}
         self._attended_relay_at = float("-inf")
         self._relaying = False
 
@@ -93,13 +93,13 @@ class ManyHosts(Sessions):
         except StorageFailed:
             if here is not None and self._coordinator.ended(here.session.id):  # it is over, though nothing is stored
                 self._note_end(here.session.id, ())
-                self._quietly(self._tell, here.session.id)
+                if here.session.id in self._relayed:
+                    self._quietly(self._tell, here.session.id)
             raise
         ended = stopped.session.id
         names = tuple(artifact.filename for artifact in stopped.artifacts)
         self._note_end(ended, names)
         if unreachable:
-            self._untold[ended] = names  # this worker may not know yet that others take part
             return replace(stopped, notes=(*stopped.notes, f"{unreachable}; other hosts are not in this answer"))
         if ended not in self._relayed:
             return replace(stopped, notes=(*stopped.notes, "this session covered this host only"))
@@ -182,21 +182,26 @@ class ManyHosts(Sessions):
         left = here.deadline - self._world.monotonic()
         if self._relay.ended(session.id):
             self._end_here(session.id)
-        elif left > WORTH_JOINING and not self._relay.publish(session, seconds=left):
+        elif left <= WORTH_JOINING:
+            return
+        elif self._relay.publish(session, seconds=left):
+            self._relay.join(session.id)  # at once: else its end, come before the next look, would not be known for one
+        else:
             self._relayed.discard(session.id)  # if another host was not just faster, it goes on here alone
 
     def _note_end(self, session_id: str, names: tuple[str, ...]) -> None:
         self._over.add(session_id)
-        if session_id in self._relayed:
-            self._untold[session_id] = names
+        self._ended[session_id] = names
 
     def _tell(self, session_id: str) -> None:
-        """Tell the others that a session is over here, if it is, and what was stored; once, if they were in it."""
-        names = self._untold.get(session_id)
+        """Tell the others that this worker ended a session, if it did, and what was stored.
+
+        As often as it is published: who had not heard of the end may have told a relay that lost it.
+        """
+        names = self._ended.get(session_id)
         if names is not None:
             self._relay.withdraw(session_id)
             self._relay.report(session_id, names)
-            self._untold.pop(session_id, None)
 
     def _begin_here(self, session: Session, left: float) -> None:
         try:

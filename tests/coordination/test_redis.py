@@ -30,6 +30,8 @@ class FakeRedis:
         self.broken: Exception | None = None
         self.calls = 0
         self.meanwhile: Callable[[], object] = lambda: None
+        # what another host does between two commands that are not one transaction
+        self.in_between: Callable[[], object] | None = None
 
     def _called(self) -> None:
         self.calls += 1
@@ -69,16 +71,16 @@ class FakeRedis:
         self._called()
         return set(self.keys.get(key, ()))
 
-    def pipeline(self, *, transaction: bool) -> Pipeline:
-        assert not transaction
-        return Pipeline(self)
+    def pipeline(self, *, transaction: bool = True) -> Pipeline:
+        return Pipeline(self, in_between=None if transaction else self.in_between)
 
 
 class Pipeline:
     """Commands that are sent at once."""
 
-    def __init__(self, redis: FakeRedis) -> None:
+    def __init__(self, redis: FakeRedis, *, in_between: Callable[[], object] | None) -> None:
         self._redis = redis
+        self._in_between = in_between or (lambda: None)
         self._answers: list[Callable[[], object]] = []
 
     def _then(self, answer: Callable[[], object]) -> Pipeline:
@@ -105,7 +107,11 @@ class Pipeline:
 
     def execute(self) -> list[object]:
         self._redis._called()
-        return [answer() for answer in self._answers]
+        answers = []
+        for answer in self._answers:
+            answers.append(answer())
+            self._in_between()
+        return answers
 
 
 class Clock:
@@ -210,6 +216,16 @@ def test_a_session_is_ended_by_whoever_withdraws_it_and_by_nothing_else(redis: F
     assert two.ended("prof-a-0001") is True
     redis.keys.clear()
     assert two.ended("prof-a-0001") is False, "neither does a Redis that comes back empty"
+
+
+def test_an_order_and_the_time_it_has_left_are_of_one_moment(redis: FakeRedis) -> None:
+    one, two = relay(redis), relay(redis, "two")
+    one.publish(SESSION, seconds=60.0)
+    one.join("prof-a-0001")
+    redis.in_between = lambda: one.withdraw("prof-a-0001")
+    assert two.running() == (SESSION, 60.0)
+    assert two.publish(SESSION, seconds=60.0) is False, "it stands, and is not begun anew"
+    assert two.ended("prof-a-0001") is False
 
 
 @given(st.binary(max_size=300))

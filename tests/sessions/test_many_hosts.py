@@ -407,7 +407,8 @@ def test_a_session_of_this_host_only_is_not_ended_by_a_relay_that_comes_back_emp
     stopped = one.sessions.stop()
     assert stopped.hosts == {}
     assert stopped.notes[-1] == "this session covered this host only"
-    assert one.sessions._untold == {}, "nobody waits for it"
+    one.look()
+    assert not {"one withdraw", "one report"} & set(hub.asked), "nobody waits for it"
 
 
 def test_a_session_of_this_host_only_that_cannot_be_stored_is_nothing_to_others(
@@ -538,7 +539,8 @@ def test_an_end_that_the_relay_could_not_be_told_is_told_when_it_answers(pair: t
     two.look()
     assert two.sessions.idle
     assert sorted(hub.done["prof-one-0001"]["one"]) == one.names()
-    assert one.sessions._untold == {}, "it is told once"
+    one.look()
+    assert hub.asked.count("one report") == 1, "it is told once"
     one.sessions.start(CPU)
     assert two.sessions.idle, "it has not looked yet"
 
@@ -560,6 +562,28 @@ def test_an_end_by_a_worker_that_never_reached_the_relay_is_told_when_it_answers
     one.look()
     assert one.sessions.idle
     assert sorted(hub.done["prof-one-0001"]["two"]) == two.names()
+
+
+def test_an_end_is_told_again_where_a_relay_that_lost_the_session_is_told_of_it_anew(
+    pair: tuple[Host, Host], hub: Hub, tmp_path: Path
+) -> None:
+    one, two = pair
+    one.sessions.start(CPU)
+    hub.down.add("two")
+    sibling = host(hub, tmp_path, "two", pid=2)
+    sibling.sessions.attend()
+    hub.order = None
+    hub.joined.clear()
+    hub.down.clear()
+    hub.time.meanwhile = two.look
+    assert sibling.sessions.stop().notes[-1] == "this session covered this host only", "as far as it could know"
+    for _ in range(3):
+        one.look()
+        sibling.look()
+    one.look()
+    assert one.sessions.idle
+    assert hub.order is None
+    assert set(hub.done["prof-one-0001"]) == {"one", "two"}
 
 
 def no_room(*arguments: object, **options: object) -> object:
