@@ -79,6 +79,16 @@ class ProfilingGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; a failure is shown as a sentence, or as JSON where that was asked for."""
         try:
+            return self._ended(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click's own: the reader has seen enough
+                raise
+            discard_output()
+            say(f"Error: the command broke off ({plain(error)}); check the disk and the directory it runs in", err=True)
+            raise click.exceptions.Exit(FAILED) from None
+
+    def _ended(self, ctx: click.Context) -> object:
+        try:
             return super().invoke(ctx)
         except Failure as failure:
             ended = failure
@@ -93,12 +103,6 @@ class ProfilingGroup(click.Group):
             at_end = isinstance(error.__context__, EOFError)
             say(err=True)
             ended = Failure("interrupted", code="interrupted", exit_status=FAILED if at_end else INTERRUPTED)
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # click's own: the reader has seen enough
-                raise
-            discard_output()
-            say(f"Error: the command broke off ({plain(error)}); check the disk and the directory it runs in", err=True)
-            raise click.exceptions.Exit(FAILED) from None
         show_failure(ended, as_json=wants_json(ctx))
         raise click.exceptions.Exit(ended.exit_status)
 

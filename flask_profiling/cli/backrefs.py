@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from ..archive import of_session, snapshots
 from ..errors import Unavailable
@@ -42,7 +43,7 @@ def backrefs(session: str, class_name: str, output: str | None, directory: Path,
         raise unknown
     source = _drawn([retained for _, retained in found])
     if output == STDOUT:
-        sys.stdout.buffer.write(source)
+        click.echo(source, nl=False)
         return None
     path = Path(output) if output else found[0][0].parent / f"backrefs-{_NO_FILENAME.sub('_', class_name)}.dot"
     paths, reason = _written(path, source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +10,7 @@ import click
 
 from ..exports import Export, keep
 from . import completion
-from .failure import Failure
+from .failure import USAGE, Failure
 from .options import output_directory
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -54,8 +53,8 @@ def save(exported: Sequence[Export], output: str | None, directory: Path) -> lis
         return [directory / keep(item, directory).filename for item in exported]
     if output == STDOUT:
         if len(exported) > 1:
-            raise Failure("several files do not fit into stdout; give -o FILE", code="usage")
-        sys.stdout.buffer.write(exported[0].data)
+            raise Failure("several files do not fit into stdout; give -o FILE", code="usage", exit_status=USAGE)
+        click.echo(exported[0].data, nl=False)
         return []
     path = Path(output)
     paths = [path.with_name(f"{path.stem}.{item.number}{path.suffix}") if item.number else path for item in exported]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,6 @@ def test_threads_add_up_to_the_whole(run: Run, tmp_path: Path) -> None:
     [
         ((OLDER, "--format", "pprof", "--per-thread"), "start one with cpu=calltree"),
         (("--format", "html", "--per-thread"), "leave out --per-thread"),
-        (("--format", "pprof", "--per-thread", "-o", "-"), "give -o FILE"),
         ((OLDER, "--format", "trace"), "start one with cpu=calltree"),
         (("prof-2", "--format", "pprof"), "several sessions"),
         (("nosuch", "--format", "pprof"), "nosuch"),
@@ -105,6 +105,12 @@ def test_an_unknown_format_is_a_mistake_in_the_command_line(run: Run, tmp_path: 
     assert "speedscope" in result.stderr
 
 
+def test_several_files_for_stdout_are_a_mistake_in_the_command_line(run: Run, tmp_path: Path) -> None:
+    result = run("export", "--format", "pprof", "--per-thread", "-o", "-", "--dir", str(archive(tmp_path)))
+    assert result.exit_code == 2
+    assert "give -o FILE" in result.stderr
+
+
 def test_a_prof_file_is_never_read(run: Run, tmp_path: Path) -> None:
     planted = tmp_path / "profile-x.prof"
     planted.write_bytes(b"\xe3crash")
@@ -113,9 +119,23 @@ def test_a_prof_file_is_never_read(run: Run, tmp_path: Path) -> None:
     assert "is no recording" in result.stderr
 
 
-def test_the_shell_writes_bytes_to_a_pipe(shell: Shell, tmp_path: Path) -> None:
-    import subprocess
+def test_a_full_disk_behind_stdout_is_a_sentence(shell: Shell, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            shell.argv("profiling", "export", "--format", "pprof", "-o", "-", "--dir", str(archive(tmp_path))),
+            cwd=shell.directory,
+            env=dict(shell.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "No space left on device" in done.stderr
 
+
+def test_the_shell_writes_bytes_to_a_pipe(shell: Shell, tmp_path: Path) -> None:
     done = subprocess.run(
         shell.argv("profiling", "export", "--format", "pprof", "-o", "-", "--dir", str(archive(tmp_path))),
         cwd=shell.directory,

@@ -124,7 +124,7 @@ def test_session_commands_never_load_an_app(shell: Shell, fake: FakeServer, plac
     assert "Profiling is on and idle" in done.stdout
 
 
-@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize("options", [(), ("--json",), ("--json", "--url", "ftp://nowhere")])
 def test_output_that_cannot_be_written_is_a_sentence(shell: Shell, fake: FakeServer, options: tuple[str, ...]) -> None:
     fake.on("GET /status", STATUS)
     with Path("/dev/full").open("wb") as full:
