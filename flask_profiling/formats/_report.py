@@ -154,10 +154,10 @@ def reasons_column(reasons: Sequence[str], known: FunctionTable) -> list[int]:
 
 def _costs(recording: SessionRecording, known: FunctionTable) -> dict[str, object] | None:
     """Return the exact functions and calls of call graphs, from which an estimated tree cannot be read back."""
-    data = recording.recording(CallGraphs.kind)
-    if data is None or not isinstance(data.data, CallGraphs):
+    graphs = recording.data(CallGraphs)
+    if graphs is None:
         return None
-    graph = data.data.total()
+    graph = graphs.total()
     numbers = {(known.rows[number][0], *known.rows[number][1:3]): number for number in range(len(known.rows))}
 
     def number_of(function: Function) -> int | None:

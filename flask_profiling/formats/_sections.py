@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from ..model import SessionRecording
-from ..model.heap import HeapSummary
-from ..model.memory import Allocations, Growth
+from ..model import Allocations, Growth, HeapSummary, SessionRecording
 
 _MOST_ROWS = 50
 
@@ -15,13 +13,15 @@ Section = Mapping[str, object]
 
 
 def sections(recording: SessionRecording) -> list[Section]:
-    """Return a section for each recording of a kind that is in the table, in the table's order."""
-    found = [
-        (item.data, section)
-        for kind, section in SECTIONS.items()
-        if (item := recording.recording(kind)) is not None and item.data is not None
-    ]
-    return [section(data) for data, section in found]
+    """Return a section for each kind of data about memory that was recorded, in the order of the report."""
+    found: list[Section] = []
+    if (growth := recording.data(Growth)) is not None:
+        found.append(_growth(growth))
+    if (allocations := recording.data(Allocations)) is not None:
+        found.append(_allocations(allocations))
+    if (heap := recording.data(HeapSummary)) is not None:
+        found.append(_heap(heap))
+    return found
 
 
 def files(named: Sequence[tuple[str, int, str]]) -> Section:
@@ -34,9 +34,7 @@ def files(named: Sequence[tuple[str, int, str]]) -> Section:
     }
 
 
-def _heap(data: object) -> Section:
-    if not isinstance(data, HeapSummary):
-        raise TypeError(f"a heap summary was expected, not {type(data).__name__}")
+def _heap(data: HeapSummary) -> Section:
     size = f"{data.size / 1e6:,.1f} MB in {sum(count for count, _ in data.classes.values()):,} objects"
     how = "every object counted" if data.exact else "counted while the program ran on, so not exact"
     return {
@@ -47,9 +45,7 @@ def _heap(data: object) -> Section:
     }
 
 
-def _allocations(data: object) -> Section:
-    if not isinstance(data, Allocations):
-        raise TypeError(f"allocations were expected, not {type(data).__name__}")
+def _allocations(data: Allocations) -> Section:
     total = data.total
     since = "allocated during the session and alive at its end" if data.from_nothing else "alive at the end"
     lines = [
@@ -68,9 +64,7 @@ def _allocations(data: object) -> Section:
     }
 
 
-def _growth(data: object) -> Section:
-    if not isinstance(data, Growth):
-        raise TypeError(f"growth was expected, not {type(data).__name__}")
+def _growth(data: Growth) -> Section:
     before, after = data.total
     return {
         "title": "Memory growth",
@@ -78,11 +72,3 @@ def _growth(data: object) -> Section:
         "columns": [["Class", "t"], ["Start", "n"], ["Stop", "n"], ["Growth", "n"]],
         "rows": [[name, old, new, new - old] for name, old, new in data.grown()[:_MOST_ROWS]],
     }
-
-
-# kind of data -> its section; the order is the order in the report
-SECTIONS: dict[str, Callable[[object], Section]] = {
-    "growth": _growth,
-    "allocations": _allocations,
-    "heapsummary": _heap,
-}

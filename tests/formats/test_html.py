@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 
 from flask_profiling.formats import _report
-from flask_profiling.formats._sections import SECTIONS
 from flask_profiling.model import (
     DATA_KINDS,
     CallTree,
@@ -243,4 +242,4 @@ def test_each_kind_of_memory_has_a_section(kind: str) -> None:
 
 
 def test_no_kind_of_data_is_forgotten() -> None:
-    assert set(DATA_KINDS) == {"apptree", "callgraphs", "calltree", "slowrequests"} | set(SECTIONS)
+    assert set(DATA_KINDS) == {"apptree", "callgraphs", "calltree", "slowrequests"} | set(MEMORY)
