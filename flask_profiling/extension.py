@@ -136,7 +136,7 @@ class Profiling:
             try:
                 measurement.result = sessions.stop(session_id=measurement.session_id)
             except ProfilingError as error:  # not raised: it would take the place of what the block raised
-                logger.warning("the session of a block of code has no result: %s", error)
+                logger.warning("session %s has no result for its block: %s", measurement.session_id, error)
 
     def heap_snapshot(self, *, app: Flask | None = None) -> Stopped:
         """Take a heap snapshot of every worker, now, as a session of its own.
