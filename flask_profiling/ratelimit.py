@@ -90,8 +90,11 @@ class RateLimit:
             self._say_once("PROFILING_LIMITER is host, and the app has no Flask-Limiter; a limiter of our own counts")
         # Made when first used: the in-memory storage starts a thread, which a process about to fork must not have.
         with self._lock:
-            if self._own is None:
-                self._own = self._made()
+            try:
+                self._own = self._own or self._made()
+            except RuntimeError:
+                self._say_once("the rate limit cannot be counted (no thread can be started); requests pass uncounted")
+                return ()
         return (self._own,)
 
     def _made(self) -> Limiter:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from flask import Flask, Response, jsonify
@@ -19,6 +21,7 @@ from flask_profiling.config import Config, load
 from flask_profiling.errors import ConfigurationError, TooManyRequests
 from flask_profiling.ratelimit import CHECKS, RateLimit, peer
 from tests.ports import free_port
+from tests.pythons import run_alone
 
 TWICE = replace(load({}, {}), rate_limit="2 per minute")
 OWN_MESSAGE = "more than 2 per minute from one address"
@@ -392,3 +395,31 @@ def test_a_storage_with_a_wrong_option_leaves_the_limit_to_the_worker(caplog: py
     app.config["RATELIMIT_STORAGE_URI"] = "redis://127.0.0.1:1/0"
     app.config["RATELIMIT_STORAGE_OPTIONS"] = {"no_such_option": 1}
     assert statuses(limited(app)) == [200, 200, 429]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a thread's stack is not bounded so")
+def test_where_no_thread_can_be_had_sessions_start_and_end_uncounted(tmp_path: Path) -> None:
+    finished = run_alone(
+        """
+        import resource
+        import threading
+        from pathlib import Path
+        from flask import Flask
+        from flask_profiling import Profiling
+        app = Flask("shop")
+        app.config.update(
+            FLASK_ENV="development", PROFILING_ENABLED=True, PROFILING_HEAP=False, PROFILING_RATE_LIMIT="2 per minute"
+        )
+        Profiling(app)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + (512 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        client = app.test_client()
+        for stack in (1 << 30, 0):
+            threading.stack_size(stack)
+            for name in ("start", "stop") * 3:
+                print(client.post(f"/debug/profiling/{name}").status_code)
+        """,
+        tmp_path,
+    )
+    assert finished.stdout.split() == ["200"] * 6 + ["200"] * 4 + ["429"] * 2, finished.stderr

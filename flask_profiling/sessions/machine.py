@@ -63,6 +63,7 @@ class Sessions:
     def _begin_life(self) -> None:
         self._transition = threading.Lock()
         self._attended = _NOT_YET  # since when, by the monotonic clock
+        self._is_watched = False
         self._looks = 0
         self._closing = threading.Event()
         self._left: str | None = None
@@ -74,18 +75,20 @@ class Sessions:
     def attend(self) -> None:
         """Become a worker: join the others, and take part if a session runs.
 
-        Called on a process's first request; never raises.
+        Called on a process's first request, and on the next ones while no thread can be had to watch; never raises.
         """
         with self._transition:
-            if self._attended == _NOT_YET and not self._closing.is_set():
-                self._attended = self._world.monotonic()
+            if not (self._is_watched or self._closing.is_set()):
+                self._attended = min(self._attended, self._world.monotonic())
                 self._quietly(self._coordinator.join, self._world.worker())
                 self._quietly(self._follow)
-                self._quietly(
-                    self._world.start_watcher,
-                    partial(repeat, weakref.ref(self), self._closing, WATCH_INTERVAL, Sessions._look),
-                )
-            self.idle = self.live is None
+                self._quietly(self._watch)
+            self.idle = self.live is None and self._is_watched
+
+    def _watch(self) -> None:
+        look = partial(repeat, weakref.ref(self), self._closing, WATCH_INTERVAL, Sessions._look)
+        self._world.start_watcher(look)
+        self._is_watched = True
 
     def start(self, options: SessionOptions, *, session_id: str | None = None) -> Started:
         """Start a session in every worker; ``session_id`` is given where another host began it.

@@ -105,6 +105,7 @@ def machine(
     auto_generate: bool = False,
     cleanup_on_exit: bool = False,
     system: System = os,
+    start_watcher: Callable[[Callable[[], None]], object] = lambda watch: None,
 ) -> Machine:
     """Make a worker whose watcher does not run: tests call ``sessions._tick`` where it would look.
 
@@ -133,7 +134,7 @@ def machine(
             sleep=time.sleep,
             create_engine=create,
             with_companion=lambda cpu: (cpu,),
-            start_watcher=lambda watch: None,
+            start_watcher=start_watcher,
         ),
         auto_generate=auto_generate,
         cleanup_on_exit=cleanup_on_exit,

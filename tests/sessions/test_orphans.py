@@ -137,7 +137,7 @@ def test_a_stop_of_a_stale_session_says_that_it_was_recovered(output: Path) -> N
     dead.sessions.start(CPU)
     dead.sessions.forget()
     heir = machine(output, pid=2, time=time)
-    heir.sessions._attended = True  # it has not looked yet
+    heir.sessions._is_watched = True  # it has not looked yet
     stopped = heir.sessions.stop()
     assert stopped.session.ended_by == "recovered"
     assert [worker.pid for worker in stopped.missing] == [1]

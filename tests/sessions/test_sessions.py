@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,21 @@ def test_a_machine_is_idle_until_something_runs(output: Path) -> None:
     assert not worker.sessions.idle
     worker.sessions.stop()
     assert worker.sessions.idle
+
+
+def test_a_worker_that_had_no_thread_to_watch_tries_again_at_its_next_request(output: Path) -> None:
+    tried = []
+
+    def start_watcher(watch: Callable[[], None]) -> None:
+        tried.append(watch)
+        if len(tried) < 3:
+            raise RuntimeError("can't start new thread")
+
+    worker = machine(output, start_watcher=start_watcher)
+    for is_watched in (False, False, True, True):
+        worker.sessions.attend()
+        assert worker.sessions.idle is is_watched
+    assert len(tried) == 3
 
 
 def test_stop_answers_with_what_the_engines_saw_and_what_was_stored(output: Path) -> None:
