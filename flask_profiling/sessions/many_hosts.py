@@ -153,15 +153,17 @@ class ManyHosts(Sessions):
         if self._world.monotonic() >= self._attended_relay_at + ATTENDANCE_INTERVAL:
             relay.attend()
             self._attended_relay_at = self._world.monotonic()
+        here = self._coordinator.running()
+        # Before the relay is asked: what another thread publishes meanwhile is not taken for lost.
+        is_relayed = here is not None and here.session.id in self._relayed
         published = relay.running()
         if published is not None:
             self._tell(published[0].id)
-        here = self._coordinator.running()
         if here is None:
             self._follow_relay(published)
         elif published is not None and published[0].id == here.session.id:
             self._join(here.session.id)  # again and again: the relay may have forgotten it
-        elif here.session.id in self._relayed:
+        elif is_relayed:
             self._without_order(here)
 
     def _follow_relay(self, published: tuple[Session, float] | None) -> None:

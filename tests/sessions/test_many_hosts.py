@@ -526,6 +526,30 @@ def test_where_another_session_took_the_place_of_a_lost_one_each_host_keeps_its_
     assert hub.order[0].id == "prof-three-0001"
 
 
+def test_a_session_that_is_published_while_the_relay_is_asked_is_not_taken_for_lost(
+    pair: tuple[Host, Host], hub: Hub
+) -> None:
+    one, two = pair
+    hub.down.add("one")
+    started = one.sessions.start(CPU)
+    hub.down.clear()
+    relay = one.sessions._relay
+    asked = relay.running
+
+    def asked_a_moment_too_early() -> tuple[Session, float] | None:
+        relay.running = asked  # type: ignore[method-assign]
+        answer = asked()
+        one.sessions._published(started.session)
+        return answer
+
+    relay.running = asked_a_moment_too_early  # type: ignore[method-assign]
+    one.sessions._listen()
+    hub.time.meanwhile = one.look
+    stopped = two.sessions.stop()
+    assert set(stopped.hosts) == {"one", "two"}
+    assert one.sessions.idle
+
+
 def test_an_end_that_the_relay_could_not_be_told_is_told_when_it_answers(pair: tuple[Host, Host], hub: Hub) -> None:
     one, two = pair
     one.sessions.start(CPU)
