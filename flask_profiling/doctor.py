@@ -47,13 +47,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """An optional part: what it is for, the module or the program that shows that it is there, what installs it."""
+    """An optional part: what it is for, the module or the program that shows that it is there, what installs it, and
+    the field of the Config that asks for it."""
 
     name: str
     purpose: str
     module: str = ""
     program: str = ""
     install: str = ""
+    setting: str = ""
 
 
 def _extra(name: str) -> str:
@@ -62,8 +64,14 @@ def _extra(name: str) -> str:
 
 # in the order in which they are shown
 EXTRAS: tuple[Extra, ...] = (
-    Extra("inspector", "live DevTools (chrome://inspect)", module="websockets", install=_extra("inspector")),
-    Extra("redis", "one session over many hosts", module="redis", install=_extra("redis")),
+    Extra(
+        "inspector",
+        "live DevTools (chrome://inspect)",
+        module="websockets",
+        install=_extra("inspector"),
+        setting="inspector",
+    ),
+    Extra("redis", "one session over many hosts", module="redis", install=_extra("redis"), setting="coordinator"),
     Extra("otel", "tracing by OpenTelemetry", module="opentelemetry", install=_extra("otel")),
     Extra("sampling", "the sampling CPU engine", program="py-spy", install=_extra("sampling")),
     Extra("dot", "the SVG call graph", program="dot", install="install Graphviz (apt-get install graphviz)"),
@@ -75,8 +83,10 @@ EXTRAS: tuple[Extra, ...] = (
 def findings(config: Config | None) -> Iterator[Finding]:
     """Look at this process and this machine; ``config`` is None where the configuration cannot be used."""
     yield from clash(distributions=lambda name: metadata.distribution(name).version)
-    yield from engines()
-    yield from extras(has_module=lambda name: importlib.util.find_spec(name) is not None, has_program=_which)
+    yield from engines(chosen="cprofile" if config is None else config.cpu)
+    yield from extras(
+        config, has_module=lambda name: importlib.util.find_spec(name) is not None, has_program=_which
+    )
     yield from other_profilers(hooks_in_use())
     if config is not None:
         yield from output_directory(config.output_dir)
@@ -100,8 +110,9 @@ def clash(*, distributions: Callable[[str], str]) -> Iterator[Finding]:
     )
 
 
-def engines(table: Mapping[str, str] = ENGINES) -> Iterator[Finding]:
-    """Say of each engine whether it works in this Python: those for CPU time are started for a moment."""
+def engines(table: Mapping[str, str] = ENGINES, *, chosen: str = "cprofile") -> Iterator[Finding]:
+    """Say of each engine whether it works in this Python: those for CPU time are started for a moment, and the
+    ``chosen`` one must work."""
     for name in table:
         topic = f"engine {name}"
         if name == "heap":
@@ -120,22 +131,27 @@ def engines(table: Mapping[str, str] = ENGINES) -> Iterator[Finding]:
             engine.stop()
         except ProfilingError as error:
             what, _, way_out = error.message.partition("; ")
-            yield Finding(topic, PROBLEM if name == "cprofile" else NOTE, what, way_out)
+            yield Finding(topic, PROBLEM if name == chosen else NOTE, what, way_out)
         else:
             yield Finding(topic, OK, f"works on Python {sys.version.split()[0]}")
 
 
 def extras(
-    *, has_module: Callable[[str], bool], has_program: Callable[[str], bool], table: tuple[Extra, ...] = EXTRAS
+    config: Config | None,
+    *,
+    has_module: Callable[[str], bool],
+    has_program: Callable[[str], bool],
+    table: tuple[Extra, ...] = EXTRAS,
 ) -> Iterator[Finding]:
-    """Say of each optional part whether it is here."""
+    """Say of each optional part whether it is here; what a setting asks for must be."""
     for extra in table:
         present = has_module(extra.module) if extra.module else has_program(extra.program)
         what = f"the package {extra.module}" if extra.module else f"the program {extra.program}"
         if present:
             yield Finding(f"extra {extra.name}", OK, f"{what} is here, for {extra.purpose}")
-        else:
-            yield Finding(f"extra {extra.name}", NOTE, f"{what} is not here; {extra.purpose} needs it", extra.install)
+            continue
+        state = PROBLEM if extra.setting and getattr(config, extra.setting, None) else NOTE
+        yield Finding(f"extra {extra.name}", state, f"{what} is not here; {extra.purpose} needs it", extra.install)
 
 
 def other_profilers(hooks: Mapping[str, str]) -> Iterator[Finding]:

@@ -13,7 +13,8 @@ import pytest
 from flask_profiling import doctor
 from flask_profiling.config import load
 from flask_profiling.doctor import NOTE, OK, PROBLEM, Finding
-from flask_profiling.engines import ENGINES
+from flask_profiling.engines import ENGINES, Engine, EngineOptions
+from flask_profiling.errors import MissingExtra
 
 
 def absent(name: str) -> str:
@@ -59,10 +60,31 @@ def test_an_engine_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_extras_are_told_apart() -> None:
-    found = list(doctor.extras(has_module={"redis"}.__contains__, has_program={"dot"}.__contains__))
+    found = list(doctor.extras(load({}, {}), has_module={"redis"}.__contains__, has_program={"dot"}.__contains__))
     assert {finding.topic for finding in found if finding.state == OK} == {"extra redis", "extra dot"}
     assert all(finding.way_out for finding in found if finding.state == NOTE)
-    assert all(finding.state != PROBLEM for finding in found), "an extra is never a must"
+    assert all(finding.state != PROBLEM for finding in found), "an extra that nobody asked for is no must"
+
+
+@pytest.mark.parametrize(
+    ("settings", "topic"),
+    [
+        ({"PROFILING_COORDINATOR": "redis://localhost"}, "extra redis"),
+        ({"PROFILING_INSPECTOR": "true"}, "extra inspector"),
+    ],
+)
+def test_an_extra_that_a_setting_asks_for_is_a_must(settings: dict[str, str], topic: str) -> None:
+    found = doctor.extras(load({}, settings), has_module=lambda name: False, has_program=lambda name: False)
+    assert [finding.topic for finding in found if finding.state == PROBLEM] == [topic]
+
+
+def test_the_engine_that_is_chosen_must_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str, options: EngineOptions) -> Engine:
+        raise MissingExtra.of("py-spy", extra="sampling", purpose=name)
+
+    monkeypatch.setattr(doctor, "create", refuse)
+    found = doctor.engines(chosen="sampling")
+    assert [finding.topic for finding in found if finding.state == PROBLEM] == ["engine sampling"]
 
 
 def test_other_profilers_are_named() -> None:
