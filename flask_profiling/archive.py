@@ -16,7 +16,7 @@ from .errors import BadRequest, DamagedData
 from .formats import FORMATS, filenames
 from .formats.recording import read
 from .formats.slow import NONE_KEPT
-from .model import Artifact, CallGraphs, CallTree, SessionRecording, SlowRequests
+from .model import Artifact, SessionRecording, SlowRequests
 from .store import Store
 
 LAST = "last"
@@ -128,12 +128,6 @@ def _store(directory: Path) -> Store:
 def _named(found: Sequence[Artifact]) -> str:
     names = list(dict.fromkeys(item.session_id for item in found))
     return ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
-
-
-def calls(recording: SessionRecording) -> CallGraphs | None:
-    """Return the call graphs of a recording by route, or those of its call tree; None where it has no calls."""
-    graphs, tree = recording.data(CallGraphs), recording.data(CallTree)
-    return tree.graphs() if graphs is None and tree is not None else graphs
 
 
 def slow(recording: SessionRecording) -> SlowRequests:

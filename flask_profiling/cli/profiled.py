@@ -105,7 +105,7 @@ def hot_routes(artifacts: list[str]) -> tuple[list[HotRoute], str]:
         recording = archive.load_file(files[0])
     except ProfilingError as error:
         return [], error.message
-    graphs = archive.calls(recording)
+    graphs = recording.call_graphs()
     if graphs is None:
         return [], ""
     return hottest(graphs, recording.requests, has_overhead=recording.session.options.cpu == "cprofile"), ""

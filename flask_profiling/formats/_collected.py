@@ -12,17 +12,11 @@ _SAMPLED = "sampled"
 
 
 def call_graphs(recording: SessionRecording) -> CallGraphs:
-    """Return the call graphs of all routes, else those of the call tree; raises Unavailable where none were recorded.
-
-    Where both were recorded the graphs know more functions, the tree more of their order.
-    """
-    graphs = recording.data(CallGraphs)
-    if graphs is not None:
-        return graphs
-    tree = recording.data(CallTree)
-    if tree is not None:
-        return tree.graphs()
-    raise Unavailable("this session recorded no calls; start one with a CPU engine, for example cpu=cprofile")
+    """Return the call graphs by route, else those of the call tree; raises Unavailable where no calls were recorded."""
+    graphs = recording.call_graphs()
+    if graphs is None:
+        raise Unavailable("this session recorded no calls; start one with a CPU engine, for example cpu=cprofile")
+    return graphs
 
 
 def all_calls(recording: SessionRecording) -> CallGraph:

@@ -262,6 +262,14 @@ class SessionRecording:
         """Return what was recorded as an instance of this class, such as CallGraphs, or None."""
         return next((item.data for item in self.recordings if isinstance(item.data, of)), None)
 
+    def call_graphs(self) -> CallGraphs | None:
+        """Return the call graphs by route, else those of the call tree; None where no calls were recorded.
+
+        Where both were recorded the graphs know more functions, the tree more of their order.
+        """
+        graphs, tree = self.data(CallGraphs), self.data(CallTree)
+        return tree.graphs() if graphs is None and tree is not None else graphs
+
     def slow_requests(self) -> SlowRequests | None:
         """Return the slow requests, or None where the session was not asked to keep any."""
         return self.data(SlowRequests)

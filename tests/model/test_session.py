@@ -13,6 +13,7 @@ from flask_profiling.errors import DamagedData
 from flask_profiling.model import (
     CallGraph,
     CallGraphs,
+    CallTree,
     Cost,
     Function,
     Part,
@@ -100,6 +101,15 @@ def test_a_recording_is_found_by_its_kind() -> None:
     assert found.data == SAMPLES["callgraphs"]()
     assert MERGED.recording("flames") is None
     assert replace(MERGED, recordings=(Recording("heap", None),)).recording("callgraphs") is None
+
+
+def test_call_graphs_are_those_that_were_recorded_or_those_of_the_call_tree() -> None:
+    tree = SAMPLES["calltree"]()
+    assert isinstance(tree, CallTree)
+    of_tree, of_graphs = Recording("calltree", tree), Recording("cprofile", GRAPHS)
+    assert replace(MERGED, recordings=(of_tree, of_graphs)).call_graphs() == GRAPHS
+    assert replace(MERGED, recordings=(of_tree,)).call_graphs() == tree.graphs()
+    assert replace(MERGED, recordings=()).call_graphs() is None
 
 
 def test_recordings_add_up_by_engine() -> None:
