@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from ..errors import DamagedData
 from . import _json
 from .graph import NO_COST, CallGraph, CallGraphs, Cost, Function
+
+_Key = TypeVar("_Key")
 
 # what stands above the root of a route
 ROOT = -1
@@ -325,9 +327,8 @@ def _moved(track: Track, nodes: Sequence[int], routes: Sequence[int], later: int
     )
 
 
-def _add(costs: dict[Function, Cost] | dict[tuple[Function, Function], Cost], key: object, cost: Cost) -> None:
-    known: dict[object, Cost] = costs  # type: ignore[assignment]  # one kind of key per dict
-    known[key] = known.get(key, NO_COST) + cost
+def _add(costs: dict[_Key, Cost], key: _Key, cost: Cost) -> None:
+    costs[key] = costs.get(key, NO_COST) + cost
 
 
 def _whole(value: object, *, lowest: int, highest: int | None) -> Sequence[int]:
