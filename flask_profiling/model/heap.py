@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, ClassVar, NamedTuple, Protocol
 
 from . import _json
 
@@ -109,15 +109,12 @@ class HeapSummary:
     only objects that the garbage collector knows are counted).
     """
 
+    kind: ClassVar[str] = "heapsummary"
+
     nodes: int
     edges: int
     exact: bool
     classes: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    @property
-    def kind(self) -> str:
-        """Return ``"heapsummary"``."""
-        return "heapsummary"
 
     @property
     def size(self) -> int:
