@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .compare import Verdict, paired
 from .errors import BadRequest
@@ -82,10 +83,10 @@ def keep(exported: Export, directory: Path) -> Artifact:
     store.prepare()
     part = f"r{exported.request}" if exported.request else exported.number or None
 
-    def write(out: io.BufferedIOBase) -> None:
+    def write(out: BinaryIO) -> None:
         out.write(exported.data)
 
-    return store.write(exported.type, exported.session_id, write, worker=part)  # type: ignore[arg-type]
+    return store.write(exported.type, exported.session_id, write, worker=part)
 
 
 def picture(dot_source: bytes) -> bytes:
