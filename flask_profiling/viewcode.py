@@ -49,21 +49,20 @@ def view_code(views: Mapping[str, object], rules: Iterable[Rule]) -> dict[str, t
 
 def _code_of(view: object) -> tuple[CodeType, ...]:
     for _ in range(_DEEPEST):
-        kind = type(view)
-        if kind is FunctionType:
+        if type(view) is FunctionType:
             attributes = view.__dict__
             inner = attributes.get("__wrapped__", attributes.get("view_class"))
             if inner is None:
-                return (view.__code__,)  # type: ignore[attr-defined]
+                return (view.__code__,)
             view = inner
-        elif kind is MethodType:
-            view = view.__func__  # type: ignore[attr-defined]
-        elif kind is partial:
-            view = view.func  # type: ignore[attr-defined]
-        elif issubclass(kind, type):
-            return _methods(view)  # type: ignore[arg-type]
+        elif type(view) is MethodType:
+            view = view.__func__
+        elif type(view) is partial:
+            view = view.func
+        elif issubclass(type(view), type):
+            return _methods(view)  # type: ignore[arg-type]  # isinstance would ask the view for its class
         else:
-            view = _namespace(kind).get("__call__")
+            view = _namespace(type(view)).get("__call__")
     return ()
 
 
