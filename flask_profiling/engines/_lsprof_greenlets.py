@@ -15,6 +15,10 @@ from ._lsprof_hooks import OwnHook, refuse_foreign_hooks, remove_own_hook
 from ._lsprof_pool import LEFT_OUT_NOTE, STRAY_NOTE, UNFINISHED_NOTE, Harvest, Pool, Slot, counted_notes
 from ._lsprof_python import PythonProfiler
 
+_LOST_NOTE = (
+    "Requests that lost the hook (sys.setprofile) to another tool, or because no stack was left: {}. What they called "
+    "from then on is missing."
+)
 _NOTE = "Greenlets were told apart by a profiler in Python: counts are exact, times are inflated."
 
 
@@ -53,6 +57,7 @@ class GreenletCollector:
         self._hooks: set[_GreenletHook] = set()
         self._active = False
         self._left_out = 0
+        self._lost = 0
         self._stray = 0
 
     def start(self) -> None:
@@ -88,15 +93,16 @@ class GreenletCollector:
         if not slot.running:
             return
         hook.profilers.pop(greenlet, None)
+        current: object = sys.getprofile()
         if not hook.profilers:
             self._hooks.discard(hook)
             hook.live = False
-            current: object = sys.getprofile()
             if current is hook:
                 sys.setprofile(None)
         if not self._active:
             return
         if greenlet is self._current():
+            self._lost += current is not hook
             slot.profiler.flush()
             self._pool.give_back(slot)
             return
@@ -115,7 +121,11 @@ class GreenletCollector:
             slot.profiler.close()
         remove_own_hook()
         notes = counted_notes(
-            (_NOTE, 1), (UNFINISHED_NOTE, len(running)), (LEFT_OUT_NOTE, self._left_out), (STRAY_NOTE, self._stray)
+            (_NOTE, 1),
+            (UNFINISHED_NOTE, len(running)),
+            (LEFT_OUT_NOTE, self._left_out),
+            (_LOST_NOTE, self._lost),
+            (STRAY_NOTE, self._stray),
         )
         return Harvest(self._pool.graphs(), notes)
 

@@ -9,7 +9,7 @@ import _lsprof
 import sys
 import threading
 from collections.abc import Sequence
-from types import FunctionType, MethodType
+from types import FrameType, FunctionType, MethodType
 
 from ..errors import EngineBusy
 from ._lsprof_pool import (
@@ -58,6 +58,10 @@ class _RequestProfiler(_lsprof.Profiler, OwnHook):
     """The profiler in C; ``thread`` is where it was switched on last."""
 
     thread = 0
+
+    def __call__(self, frame: FrameType, event: str, value: object) -> None:
+        """Go, where somebody who took the hook puts it back: what ran meanwhile is unknown."""
+        sys.setprofile(None)
 
 
 def _make_profiler() -> _RequestProfiler:

@@ -15,6 +15,11 @@ from ._recorder import Recorder
 
 _BUSY = "{tool} is set (a debugger, coverage or another profiler runs); stop that, or choose PROFILING_CPU=cprofile"
 
+_LOST = (
+    "Requests that lost the hook (sys.{tool}) to another tool, or because no stack was left: {number}. What they "
+    "called from then on is missing; its time is that of the function that ran then."
+)
+
 LocalTrace = Callable[[FrameType, str, object], Any]
 
 
@@ -26,6 +31,7 @@ class _OwnHooks(ABC):
     def __init__(self, current: threading.local) -> None:
         self._current = current
         self._live = False
+        self._lost = 0
         # Where threads are greenlets, the hook belongs to all greenlets of the thread.
         self._shared = type(current).__module__ != "_thread"
 
@@ -45,7 +51,9 @@ class _OwnHooks(ABC):
 
     def leave(self) -> None:
         """Take the hook away, if it is still ours and ours alone."""
-        if not self._shared and self._get() == self.hook:
+        if self._get() != self.hook:
+            self._lost += self._live
+        elif not self._shared:
             self._set(None)
         self._current.recorder = None
 
@@ -54,7 +62,7 @@ class _OwnHooks(ABC):
         self._live = False
         if self._get() == self.hook:
             self._set(None)
-        return ()
+        return (_LOST.format(tool=self.name, number=self._lost),) if self._lost else ()
 
     @abstractmethod
     def hook(self, frame: FrameType, event: str, value: object) -> LocalTrace | None:

@@ -401,6 +401,23 @@ def test_a_trace_hook_of_somebody_else_is_respected() -> None:
         sys.settrace(None)
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="no hook is used there that others can take")
+@pytest.mark.parametrize(("scope", "tool"), [("app", "settrace"), ("all", "setprofile")])
+def test_a_request_that_loses_the_hook_is_counted(scope: str, tool: str) -> None:
+    def view() -> None:
+        helper()
+        getattr(sys, tool)(None)
+        helper()
+
+    engine = CallTreeEngine(EngineOptions("prof-test", app_paths=(HERE,), scope=scope))
+    engine.start()
+    request(engine, "GET /", view)
+    request(engine, "GET /", helper)
+    recording = engine.stop()
+    assert known_part(tree_of(recording).graphs().routes["GET /"]).functions.popitem()[1].calls == 2
+    assert [note for note in recording.notes if note.startswith(f"Requests that lost the hook (sys.{tool})")]
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
 def test_no_free_tool_is_said_with_the_names_of_those_that_hold_them() -> None:
     if sys.version_info < (3, 12):

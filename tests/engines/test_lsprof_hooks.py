@@ -15,6 +15,7 @@ if sys.version_info >= (3, 12):
 
 from flask_profiling.engines.cprofile import CProfileEngine
 from flask_profiling.errors import EngineBusy
+from tests.components import requires
 
 from . import workloads
 from .harness import COLLECTORS, OPTIONS, assert_true, counts, graphs, no_collections, request
@@ -129,6 +130,38 @@ def test_a_profiler_that_takes_over_in_a_request_keeps_its_hook(after: object) -
     assert (known["left"], known["right"], known["helper"]) == ((2, 2), (1, 1), (8, 8))
     assert "view" not in known
     assert recording.notes[-1].startswith("Requests in which another profiler took over (sys.setprofile): 1.")
+
+
+def test_a_hook_that_is_put_back_harms_nobody(engine: CProfileEngine) -> None:
+    def view() -> None:
+        hook = sys.getprofile()
+        sys.setprofile(None)
+        workloads.left()
+        sys.setprofile(hook)
+        workloads.right()
+
+    engine.start()
+    request(engine, "GET /x", view)
+    request(engine, "GET /x", TWO_CALLERS.run)
+    engine.stop()
+
+
+@requires("gevent")
+def test_a_hook_that_is_lost_among_greenlets_is_said() -> None:
+    def view() -> None:
+        workloads.left()
+        sys.setprofile(None)
+        workloads.right()
+
+    engine = CProfileEngine(OPTIONS, collector=COLLECTORS["greenlets"]())
+    engine.start()
+    request(engine, "GET /x", view)
+    request(engine, "GET /x", TWO_CALLERS.run)
+    recording = engine.stop()
+    known = counts(graphs(recording)["GET /x"])
+    assert (known["left"], known["right"], known["helper"]) == ((2, 2), (1, 1), (8, 8))
+    assert recording.notes[-1].startswith("Requests that lost the hook (sys.setprofile) to another tool")
+    assert recording.notes[-1].endswith(": 1. What they called from then on is missing.")
 
 
 def test_a_foreign_profiler_at_stop_keeps_its_hook() -> None:
