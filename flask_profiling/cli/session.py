@@ -186,7 +186,7 @@ def reports(ctx: click.Context) -> None:
     for number, (session, files) in enumerate(sessions.items()):
         if number:
             say()
-        say(f"{click.style(plain(session), bold=True)}  {moment(_created(files[0]))}")
+        say(f"{click.style(plain(session), bold=True)}  {moment(files[0].get('created', ''))}")
         rows = [(file.get("type", ""), file.get("size", ""), file.get("filename", "")) for file in files]
         say(table(("Type", "Size", "File"), rows, right=(1,), indent="  "))
     say(f"\n{_amount(sessions)}.")
@@ -287,16 +287,14 @@ def _total(files: Sequence[Mapping[str, object]]) -> str:
 
 
 def _by_session(files: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping[str, object]]]:
-    """Group files by session, the newest session first, its files as they were written."""
+    """Group files by session in the server's order, the newest session first, its files as they were written.
+
+    The server knows the order; the files' times do not, where the clock was set.
+    """
     groups: dict[str, list[Mapping[str, object]]] = {}
-    for file in sorted(files, key=_created):
+    for file in files:
         groups.setdefault(str(file.get("sessionId", "?")), []).append(file)
-    return dict(sorted(groups.items(), key=lambda group: _created(group[1][0]), reverse=True))
-
-
-def _created(file: Mapping[str, object]) -> str:
-    """Return when a file was written: times in ISO 8601 UTC sort as text."""
-    return str(file.get("created", ""))
+    return {session: found[::-1] for session, found in groups.items()}
 
 
 def _show_notes(answer: Mapping[str, object]) -> None:

@@ -21,12 +21,12 @@ RUNNING = {
     "workers": [{"pid": 812, "state": "running"}, {"pid": 813, "state": "running"}],
 }
 FILES = [
-    {"sessionId": "prof-old", "type": "pstats", "filename": "profile-prof-old.prof", "size": "1.0KB", "sizeBytes": 1000,
-     "created": "2026-11-22T09:00:00.000Z"},
+    {"sessionId": "prof-new", "type": "heapsnapshot", "filename": "heap-prof-new.heapsnapshot", "size": "12.0MB",
+     "sizeBytes": 12_000_000, "created": "2026-11-23T02:46:50.000Z"},
     {"sessionId": "prof-new", "type": "cpuprofile", "filename": "profile-prof-new.cpuprofile", "size": "2.4MB",
      "sizeBytes": 2_400_000, "created": MOMENT},
-    {"sessionId": "prof-new", "type": "heapsnapshot", "filename": "heap-prof-new.heapsnapshot", "size": "12.0MB",
-     "sizeBytes": 12_000_000, "created": MOMENT},
+    {"sessionId": "prof-old", "type": "pstats", "filename": "profile-prof-old.prof", "size": "1.0KB", "sizeBytes": 1000,
+     "created": "2026-11-22T09:00:00.000Z"},
 ]  # fmt: skip
 STARTED = {"success": True, "message": "Profiling session started", "sessionId": "prof-7f3a", "devToolsUrl": None}
 STOPPED = {
@@ -152,6 +152,13 @@ def test_reports_are_grouped_by_session_newest_first(run: Run, fake: FakeServer)
         "\n"
         "3 files of 2 sessions, 14.4MB.\n"
     )
+
+
+def test_the_newest_session_stays_the_first_though_the_clock_was_put_back(run: Run, fake: FakeServer) -> None:
+    earlier = [{**file, "created": "2026-11-21T09:00:00.000Z"} for file in FILES[:2]]
+    fake.on("GET /reports", {"reports": [*earlier, FILES[2]]})
+    output = run("reports", "--url", fake.url).output
+    assert output.index("prof-new") < output.index("prof-old")
 
 
 def test_reports_that_are_not_there_lead_on(run: Run, fake: FakeServer) -> None:
