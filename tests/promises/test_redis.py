@@ -264,6 +264,9 @@ class TestP14ARedisThatFails:
         with running_redis(tmp_path, "--requirepass", "right") as redis:
             url = redis.url.replace("//", "//:wrong-4711@")
             with two_hosts(url, tmp_path) as hosts:
+                for host in hosts:
+                    host.worker_pids(at_least=2)
+                wait_for(lambda: all(refused(host) == 2 for host in hosts), "each worker to be refused")
                 started = hosts[0].start()
                 answered = load(hosts)
                 stopped = hosts[0].stop()
@@ -279,6 +282,11 @@ class TestP14ARedisThatFails:
             kept="everything that this host served",
             lost="what the other hosts served was never recorded",
         )
+
+
+def refused(host: Server) -> int:
+    """Return how many workers Redis has refused; each says it once."""
+    return host.log.read_text().count("AuthenticationError")
 
 
 def redis_order(redis: RedisServer) -> bytes | None:
