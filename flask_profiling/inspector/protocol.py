@@ -29,7 +29,7 @@ REFUSAL = (
 )
 _CONTEXT = 1
 
-# The result of a command in JSON, after any number of events.
+# The result of a command in JSON, after any number of events; a command that has none returns the result as text.
 Answer = Generator[str, None, str]
 
 
@@ -95,11 +95,11 @@ class Conversation:
     def _answer(self, call: Call) -> Answer:
         if call.method in _CONSTANT:
             return _CONSTANT[call.method]
-            yield
         handler = _METHODS.get(call.method)
         if handler is None:
             raise Refused(messages.METHOD_NOT_FOUND, f"'{messages.shown(call.method)}' wasn't found")
-        return (yield from handler(self, call.params))
+        answer = handler(self, call.params)
+        return answer if isinstance(answer, str) else (yield from answer)
 
     # -- Runtime, Debugger ---------------------------------------------------------------------------------------------
 
@@ -116,44 +116,39 @@ class Conversation:
             )
         return "{}"
 
-    def _disable_runtime(self, params: Mapping[str, object]) -> Answer:
+    def _disable_runtime(self, params: Mapping[str, object]) -> str:
         self._enabled.discard("Runtime")
         return "{}"
-        yield
 
     def _enable_debugger(self, params: Mapping[str, object]) -> Answer:
         self._enabled.add("Debugger")
         yield from self._parsed()
         return messages.dumped({"debuggerId": self._debugger_id})
 
-    def _disable_debugger(self, params: Mapping[str, object]) -> Answer:
+    def _disable_debugger(self, params: Mapping[str, object]) -> str:
         """Forget what was told: DevTools disables this domain while it records, and expects all of it again."""
         self._enabled.discard("Debugger")
         self._told.clear()
         return "{}"
-        yield
 
-    def _isolate(self, params: Mapping[str, object]) -> Answer:
+    def _isolate(self, params: Mapping[str, object]) -> str:
         return messages.dumped({"id": self._debugger_id[:16]})
-        yield
 
     def _heap_usage(self, params: Mapping[str, object]) -> Answer:
         yield from self._offered()
         used = self._target.memory()
         return messages.dumped({"usedSize": used, "totalSize": used})
 
-    def _refuse_code(self, params: Mapping[str, object]) -> Answer:
+    def _refuse_code(self, params: Mapping[str, object]) -> str:
         error = {"type": "object", "subtype": "error", "className": "EvalError", "description": REFUSAL}
         details = {"exceptionId": 1, "text": "Uncaught", "lineNumber": 0, "columnNumber": 0, "exception": error}
         return messages.dumped({"result": error, "exceptionDetails": details})
-        yield
 
-    def _script_source(self, params: Mapping[str, object]) -> Answer:
+    def _script_source(self, params: Mapping[str, object]) -> str:
         text = self._sources.text(messages.text(params, "scriptId"))
         if text is None:
             raise Refused(messages.SERVER_ERROR, "No script for id")
         return messages.dumped({"scriptSource": text})
-        yield
 
     def _said(self, level: str, text: str) -> str:
         """Return a line for the Console; ``level`` is ``"info"``, ``"warning"`` or ``"error"``."""
@@ -169,22 +164,20 @@ class Conversation:
 
     # -- Profiler ------------------------------------------------------------------------------------------------------
 
-    def _enable_profiler(self, params: Mapping[str, object]) -> Answer:
+    def _enable_profiler(self, params: Mapping[str, object]) -> str:
         if "Profiler" not in self._enabled:
             self._enabled.add("Profiler")
             self._seen.add(self._last_id())
         return "{}"
-        yield
 
     def _disable_profiler(self, params: Mapping[str, object]) -> Answer:
         self._enabled.discard("Profiler")
         yield from self._stopped("cpu")
         return "{}"
 
-    def _sampling_interval(self, params: Mapping[str, object]) -> Answer:
+    def _sampling_interval(self, params: Mapping[str, object]) -> str:
         messages.number(params, "interval")  # calls are not sampled, so it changes nothing
         return "{}"
-        yield
 
     def _start_profile(self, params: Mapping[str, object]) -> Answer:
         yield from self._started("cpu")
@@ -294,14 +287,12 @@ class Conversation:
             raise Refused(messages.SERVER_ERROR, "Heap profiler is not sampling")
         return f'{{"profile":{(yield from self._stopped("allocations")) or ALLOCATION_PROFILE}}}'
 
-    def _sampling_profile(self, params: Mapping[str, object]) -> Answer:
+    def _sampling_profile(self, params: Mapping[str, object]) -> str:
         return f'{{"profile":{ALLOCATION_PROFILE}}}'  # there is nothing to see before the stop
-        yield
 
-    def _collect_garbage(self, params: Mapping[str, object]) -> Answer:
+    def _collect_garbage(self, params: Mapping[str, object]) -> str:
         self._target.collect_garbage()
         return "{}"
-        yield
 
 
 def _reason(error: Exception) -> str:
@@ -351,7 +342,7 @@ _CONSTANT: dict[str, str] = dict.fromkeys(
     "Schema.getDomains": '{"domains":[]}',
 }
 
-_METHODS: dict[str, Callable[[Conversation, Mapping[str, object]], Answer]] = {
+_METHODS: dict[str, Callable[[Conversation, Mapping[str, object]], str | Answer]] = {
     "Debugger.disable": Conversation._disable_debugger,
     "Debugger.enable": Conversation._enable_debugger,
     "Debugger.evaluateOnCallFrame": Conversation._refuse_code,
