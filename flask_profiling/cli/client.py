@@ -45,14 +45,17 @@ class Target:
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
-    def private(self) -> bool:
-        """Whether nobody on the way can read what is sent: TLS, or it does not leave this machine."""
-        if self.scheme == "https" or self.host == "localhost":
-            return True
+    def local(self) -> bool:
+        """Whether it is this machine, by its loopback."""
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody on the way can read what is sent: TLS, or it does not leave this machine."""
+        return self.scheme == "https" or self.local
 
     @classmethod
     def parse(cls, url: str, prefix: str | None = None) -> Target:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import signal
 from collections.abc import Iterator, Mapping
 from types import FrameType
@@ -31,20 +30,13 @@ def served(ctx: click.Context, remote: Server, *, allow_remote: bool) -> Iterato
         with serving(ctx.ensure_object(ScriptInfo), given_prefix) as target:
             yield target
         return
-    if not allow_remote and not _is_loopback(remote.target.host):
+    if not allow_remote and not remote.target.local:
         raise Failure(
             f"{remote.target.origin} is not this machine; load on somebody else's server needs --allow-remote",
             code="remote",
             exit_status=USAGE,
         )
     yield remote.target
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Interruption:
