@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from flask.cli import ScriptInfo
@@ -56,13 +56,12 @@ def serving(info: ScriptInfo, prefix: str | None) -> Iterator[Target]:
             _end(process)
 
 
-def _await(process: subprocess.Popen[bytes], port: int, last_words: object) -> None:
+def _await(process: subprocess.Popen[bytes], port: int, last_words: Callable[[], Sequence[str]]) -> None:
     deadline = time.monotonic() + SECONDS_TO_START
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(_LOOK_EVERY)
-    assert callable(last_words)
     what = "ended" if process.poll() is not None else f"was not ready within {SECONDS_TO_START:g} s"
     raise Failure("\n".join([f"the app's server {what}; it said:", *last_words()]), code="app_failed")
 
