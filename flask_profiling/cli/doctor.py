@@ -12,7 +12,7 @@ from flask.cli import ScriptInfo
 from .. import doctor as checks
 from ..config import load
 from ..doctor import NOTE, OK, PROBLEM, Finding
-from ..extension import examine
+from ..extension import Condition, examine
 from .configuration import read_app_config
 from .failure import FAILED, UNREACHABLE, Failure
 from .options import server, server_is_named, server_options, wants_json
@@ -37,8 +37,8 @@ def doctor(ctx: click.Context) -> None:
     app_config, about_app, failure = read_app_config(ctx.ensure_object(ScriptInfo))
     found = [*_app(about_app, failure), *_server(ctx)]
     answers = any(finding.topic == "server" and finding.state == OK for finding in found)
-    found += _gate(app_config, server_answers=answers)
     condition = examine(app_config, os.environ)
+    found += _gate(condition, server_answers=answers)
     if condition.mistakes:
         found.append(Finding("configuration", PROBLEM, condition.mistakes, "flask profiling config"))
         found += checks.findings(None)
@@ -94,9 +94,8 @@ def _workers(answer: Mapping[str, object]) -> str:
     return f"; {len(workers)} worker{'s' if len(workers) > 1 else ''} ({pids})"
 
 
-def _gate(app_config: Mapping[str, object], *, server_answers: bool) -> Iterator[Finding]:
+def _gate(condition: Condition, *, server_answers: bool) -> Iterator[Finding]:
     """Say whether profiling is open in this shell: closed is no fault where the server itself is open."""
-    condition = examine(app_config, os.environ)
     if condition.is_open:
         yield Finding("gate", OK, f"open here: {condition.reason}")
         return
