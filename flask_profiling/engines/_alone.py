@@ -58,6 +58,7 @@ def _added_nodes(request: RequestRecorder, base: Recorder, budget: Budget) -> li
             place.calls += node.calls
         above = place or above
         above.self_time += node.self_time
+        above.overhead += node.overhead
         places.append(above)
     return places
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from struct import pack
 from sys import getsizeof
-from time import perf_counter, thread_time
+from time import perf_counter
 from types import CodeType
 
 from ..model import CallTree, Function, Track, TreeBuilder
@@ -28,7 +28,7 @@ class Node:
     ``own`` is the code too, where hooks that take short cuts may take one: see :meth:`Recorder.push_own`.
     """
 
-    __slots__ = ("after", "calls", "children", "code", "index", "last", "own", "parent", "self_time")
+    __slots__ = ("after", "calls", "children", "code", "index", "last", "overhead", "own", "parent", "self_time")
 
     def __init__(self, code: CodeType | None, parent: Node | None, index: int) -> None:
         self.code = code
@@ -42,6 +42,8 @@ class Node:
         self.after: Node = NOBODY
         self.calls = 0
         self.self_time = 0.0
+        # what hooks took by their own clock, since this node was on top
+        self.overhead = 0.0
 
 
 NOBODY = Node.__new__(Node)
@@ -64,28 +66,25 @@ class Budget:
 
 @dataclass
 class Segment:
-    """A stretch of one thread: times in seconds, and where its transitions stand in the recorder's log.
-
-    ``cpu`` is what the thread's own clock said, when it began the negative of that; 0 where it did not end by itself.
-    """
+    """A stretch of one thread: times in seconds, and where its transitions stand in the recorder's log."""
 
     thread: str
     begin: float
     end: float
     first: int
     last: int
-    cpu: float = 0.0
 
     def moved(self, entries: int) -> Segment:
         """Return the same stretch in a log that has so many entries in front of it."""
-        return Segment(self.thread, self.begin, self.end, self.first + entries, self.last + entries, self.cpu)
+        return Segment(self.thread, self.begin, self.end, self.first + entries, self.last + entries)
 
 
 class Recorder:
     """The tree of one route, as far as one thread at a time walks it.
 
-    The hooks call ``push`` where a function starts or goes on, ``pop`` where it ends or pauses. Times are floats, for
-    adding whole nanoseconds takes longer, at each call.
+    The hooks call ``push`` where a function starts or goes on, ``pop`` where it ends or pauses, and say when they were
+    called: what they take from then on is no time of any function, but ``overhead``. Times are floats, for adding whole
+    nanoseconds takes longer, at each call.
     """
 
     __slots__ = (
@@ -138,12 +137,12 @@ class Recorder:
             return
         self._budget.stretches -= 1
         place = len(self.log) // 2
-        self._segment = Segment(threading.current_thread().name, now, 0, place, place, -thread_time())
+        self._segment = Segment(threading.current_thread().name, now, 0, place, place)
         self.segments.append(self._segment)
         self.log.extend((now, 0))
 
-    def end(self, *, elsewhere: bool = False) -> None:
-        """The thread leaves; what is still open ends now. ``elsewhere`` is true where another thread says so."""
+    def end(self) -> None:
+        """The thread leaves; what is still open ends now."""
         now = self._clock()
         self.top.self_time += now - self.mark
         self.mark = now
@@ -157,8 +156,6 @@ class Recorder:
         if not self._silent:
             self.log.extend((now, IDLE))
         segment.end, segment.last = now, len(self.log) // 2
-        if not elsewhere:
-            segment.cpu += thread_time()
 
     def discard(self) -> None:
         """The thread cannot be watched after all: undo :meth:`begin`."""
@@ -167,7 +164,7 @@ class Recorder:
             self.segments.pop()
             del self.log[2 * self._segment.first :]
 
-    def push(self, code: CodeType) -> None:
+    def push(self, code: CodeType, now: float) -> None:
         """A function starts, or goes on."""
         if self.lost:
             self.lost += 1
@@ -181,15 +178,15 @@ class Recorder:
                 self.lost = 1
                 return
         node.calls += 1
-        self.move(node)
+        self.move(node, now)
 
-    def push_own(self, code: CodeType) -> None:
+    def push_own(self, code: CodeType, now: float) -> None:
         """A function starts, or goes on, whose calls all come from the same hook.
 
         That hook may go without :meth:`push` and :meth:`pop` where ``own`` of the node that is expected is the code.
         """
         top, last = self.top, self.top.last
-        self.push(code)
+        self.push(code, now)
         node = self.top
         if node is not top:
             node.own = code
@@ -197,7 +194,7 @@ class Recorder:
                 last.after = node
             top.last = node
 
-    def pop(self, code: CodeType) -> None:
+    def pop(self, code: CodeType, now: float) -> None:
         """A function ends, or pauses; one that was not seen to start is none of ours."""
         if self.lost:
             self.lost -= 1
@@ -205,24 +202,25 @@ class Recorder:
         top = self.top
         parent = top.parent
         if top.code is code and parent is not None:
-            self.move(parent)
+            self.move(parent, now)
 
-    def move(self, node: Node) -> None:
+    def move(self, node: Node, now: float) -> None:
         """Another node is on top from now on."""
-        now = self._clock()
         self.top.self_time += now - self.mark
-        self.mark = now
         self.top = node
         fresh = self.fresh
-        fresh.append(now)
-        fresh.append(node.index)
+        # By a call, for after each of these the interpreter may let another thread run. Were the clock's the first in a
+        # while, most of the hook's part of waiting would come after it, and be the function's.
+        fresh.extend((now, node.index))
         if len(fresh) > MOST_FRESH:
             self.keep()
+        self.mark = mark = self._clock()
+        node.overhead += mark - now
 
     def keep(self) -> None:
         """Take the newest transitions over into the log, as far as there is room."""
         fresh, following = self.fresh, list[float]()
-        number = len(fresh) // 2  # a thread that was stopped between two lines has half a transition
+        number = len(fresh) // 2
         room = 0 if self._silent else min(max(self._budget.transitions, 0), number)
         taken = fresh[: 2 * room]
         ends_here = number > room and not self._silent
@@ -309,7 +307,9 @@ def _added(recorder: Recorder, builder: TreeBuilder, is_library: Callable[[CodeT
     places: list[int] = []
     for node in list(recorder.nodes):
         if node.parent is None or node.code is None:
-            places.append(builder.root(recorder.route, calls=node.calls, self_time=node.self_time))
+            places.append(
+                builder.root(recorder.route, calls=node.calls, self_time=node.self_time, overhead=node.overhead)
+            )
             continue
         code = node.code
         places.append(
@@ -318,6 +318,7 @@ def _added(recorder: Recorder, builder: TreeBuilder, is_library: Callable[[CodeT
                 Function(code.co_filename, code.co_firstlineno, code.co_name),
                 calls=node.calls,
                 self_time=node.self_time,
+                overhead=node.overhead,
                 is_library=is_library(code),
             )
         )

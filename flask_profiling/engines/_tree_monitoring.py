@@ -38,7 +38,8 @@ _DISABLE = monitoring.DISABLE
 # identity: a class may have a metaclass whose hash is code of the user.
 _IN_C = frozenset(map(id, (ClassMethodDescriptorType, MethodDescriptorType, MethodWrapperType, WrapperDescriptorType)))
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
-_OFTEN = 100
+_OFTEN_IN_C = 100
+_OFTEN = 1_000
 _MOST_CLASSES = 10_000
 
 _NO_ENTRIES_NOTE = (
@@ -47,7 +48,7 @@ _NO_ENTRIES_NOTE = (
 
 
 Callback = Callable[..., object]
-Unusual = Callable[[Recorder | None, CodeType], object]
+Unusual = Callable[[Recorder | None, CodeType, float], object]
 
 
 class MonitoringHooks:
@@ -78,10 +79,10 @@ class MonitoringHooks:
         self._seen: dict[int, CodeType] = {}
         self._entries: dict[int, CodeType] = {}
         self._judged: dict[int, CodeType] = {}
-        # classes of which it is known what a call of them, or of their instances, runs; and how often a place of the
-        # application's code called what is written in C
+        # classes of which it is known what a call of them, or of their instances, runs; and for places of the
+        # application's code what they called last (0 is anything written in C), and how often in a row
         self._classes: dict[int, ref[type]] = {}
-        self._places: dict[tuple[int, int], int] = {}
+        self._places: dict[tuple[int, int], tuple[int, int]] = {}
 
     def start(self) -> None:
         """Take the tools and switch their events on."""
@@ -145,37 +146,36 @@ class MonitoringHooks:
         recorder_of, current, clock, keep_at = self._recorders.get, self._current, self._clock, MOST_FRESH
 
         def started(code: CodeType, offset: int) -> object:
+            now = clock()
             recorder = recorder_of(current())
             if recorder is None:
-                return first(recorder, code)
+                return first(recorder, code, now)
             top = recorder.top
             node = top.last.after
             if node.own is not code or recorder.lost:
-                return first(recorder, code)
-            now = clock()
+                return first(recorder, code, now)
             top.self_time += now - recorder.mark
-            recorder.mark = now
             node.calls += 1
             recorder.top = top.last = node
             fresh = recorder.fresh
-            fresh.append(now)
-            fresh.append(node.index)
+            fresh.extend((now, node.index))
             if len(fresh) > keep_at:
                 recorder.keep()
+            recorder.mark = mark = clock()
+            node.overhead += mark - now
             return None
 
         def ended(code: CodeType, offset: int, value: object) -> object:
+            now = clock()
             recorder = recorder_of(current())
             if recorder is None or (top := recorder.top).own is not code or recorder.lost:
-                return other_end(recorder, code)
-            now = clock()
+                return other_end(recorder, code, now)
             top.self_time += now - recorder.mark
-            recorder.mark = now
             parent: Any = top.parent
             recorder.top = parent
-            fresh = recorder.fresh
-            fresh.append(now)
-            fresh.append(parent.index)
+            recorder.fresh.extend((now, parent.index))
+            recorder.mark = mark = clock()
+            parent.overhead += mark - now
             return None
 
         return started, ended
@@ -183,11 +183,12 @@ class MonitoringHooks:
     def _for_application_code(  # noqa: C901  # four small functions
         self,
     ) -> tuple[Callback, Callback, Callback, Callback]:
-        recorder_of, current, is_application = self._recorders.get, self._current, self._is_application
+        recorder_of, current, clock = self._recorders.get, self._current, self._clock
+        is_application = self._is_application
         seen, entry, tool = self._seen, self._entry_tool, self._tool
         assert tool is not None
 
-        def first(recorder: Recorder | None, code: CodeType) -> object:
+        def first(recorder: Recorder | None, code: CodeType, now: float) -> object:
             if recorder is None or id(code) not in seen:
                 if not is_application(code):
                     return _DISABLE
@@ -196,13 +197,13 @@ class MonitoringHooks:
                 seen[id(code)] = code
                 if entry is not None:
                     _listen_to(code, tool, _EVENTS.CALL)
-            recorder.push_own(code)
+            recorder.push_own(code, now)
             return None
 
-        def other_end(recorder: Recorder | None, code: CodeType) -> object:
+        def other_end(recorder: Recorder | None, code: CodeType, now: float) -> object:
             if recorder is None or id(code) not in seen:
                 return None if is_application(code) else _DISABLE
-            recorder.pop(code)
+            recorder.pop(code, now)
             return None
 
         started, ended = self._usual(first, other_end)
@@ -214,14 +215,15 @@ class MonitoringHooks:
                 started(code, offset)
 
         def unwound(code: CodeType, offset: int, exception: BaseException) -> None:
+            now = clock()
             recorder = recorder_of(current())
             if recorder is None:
                 return
             if id(code) in seen:
-                recorder.pop(code)
+                recorder.pop(code, now)
             elif recorder.entries and recorder.entries[-1] == id(sys._getframe(1)):
                 recorder.entries.pop()
-                recorder.pop(code)
+                recorder.pop(code, now)
 
         return started, ended, thrown, unwound
 
@@ -231,19 +233,23 @@ class MonitoringHooks:
         def called(code: CodeType, offset: int, function: Any, argument: object) -> object:
             kind = type(function)
             if kind is FunctionType and id(function.__code__) in judged:
-                return None
-            if kind is BuiltinFunctionType:
+                what, enough = id(function.__code__), _OFTEN
+            elif kind is BuiltinFunctionType:
                 return _DISABLE
-            if id(kind) in in_c or (kind is type and function.__flags__ & _IMMUTABLE):
-                # Another object may be called here later on; after so many of these it is not waited for.
-                place = id(code), offset
-                places[place] = times = places.get(place, 0) + 1
-                return None if times < _OFTEN else _DISABLE
-            judging = function if kind is type else kind
-            known = classes.get(id(judging))
-            if known is None or known() is not judging:
-                self._judge(entry, function, kind, judging)
-            return None
+            elif id(kind) in in_c or (kind is type and function.__flags__ & _IMMUTABLE):
+                what, enough = 0, _OFTEN_IN_C
+            else:
+                judging = function if kind is type else kind
+                known = classes.get(id(judging))
+                if known is None or known() is not judging:
+                    self._judge(entry, function, kind, judging)
+                return None
+            # Something else may be called here later on; after so many calls of the same it is not waited for.
+            place = id(code), offset
+            last, times = places.get(place, (what, 0))
+            times = times + 1 if last == what else 1
+            places[place] = what, times
+            return None if times < enough else _DISABLE
 
         return called
 
@@ -264,9 +270,10 @@ class MonitoringHooks:
         self._classes[id(judging)] = ref(judging)
 
     def _for_library_functions(self) -> tuple[Callback, Callback]:
-        recorder_of, current, seen = self._recorders.get, self._current, self._seen
+        recorder_of, current, clock, seen = self._recorders.get, self._current, self._clock, self._seen
 
         def started(code: CodeType, offset: int) -> None:
+            now = clock()
             recorder = recorder_of(current())
             if recorder is None:
                 return
@@ -276,29 +283,30 @@ class MonitoringHooks:
             if top is None or caller is None or caller.f_code is not top or id(top) not in seen:
                 return
             recorder.entries.append(id(frame))
-            recorder.push(code)
+            recorder.push(code, now)
 
         def ended(code: CodeType, offset: int, value: object) -> None:
+            now = clock()
             recorder = recorder_of(current())
             if recorder is None or not recorder.entries or recorder.entries[-1] != id(sys._getframe(1)):
                 return
             recorder.entries.pop()
-            recorder.pop(code)
+            recorder.pop(code, now)
 
         return started, ended
 
     def _for_all_code(self) -> tuple[Callback, Callback, Callback, Callback]:
-        def first(recorder: Recorder | None, code: CodeType) -> object:
+        def first(recorder: Recorder | None, code: CodeType, now: float) -> object:
             if recorder is None:
                 return None
             if is_own_code(code):
                 return _DISABLE
-            recorder.push_own(code)
+            recorder.push_own(code, now)
             return None
 
-        def other_end(recorder: Recorder | None, code: CodeType) -> None:
+        def other_end(recorder: Recorder | None, code: CodeType, now: float) -> None:
             if recorder is not None:
-                recorder.pop(code)
+                recorder.pop(code, now)
 
         started, ended = self._usual(first, other_end)
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from time import perf_counter
 from types import CodeType, FrameType
 from typing import Any
 
@@ -89,33 +90,48 @@ class TraceHooks(_OwnHooks):
     def __init__(self, current: threading.local, is_application: Callable[[CodeType], bool]) -> None:
         super().__init__(current)
         self._is_application = is_application
+        # by file; and the hook of frames, which is made once and not at each call
+        self._answers: dict[str, bool] = {}
+        self._local: LocalTrace = self._inside
 
     def hook(self, frame: FrameType, event: str, value: object) -> LocalTrace | None:
         """Hear of a call; says whether its return is of interest."""
-        recorder: Recorder | None = getattr(self._current, "recorder", None)
         if not self._live:
             sys.settrace(None)
+            return None
+        try:
+            recorder: Recorder | None = self._current.recorder
+        except AttributeError:  # another greenlet of this thread
             return None
         if recorder is None:
             return None
         code = frame.f_code
-        if not self._is_application(code):
+        answer = self._answers.get(code.co_filename)
+        if answer is None:
+            answer = self._answers[code.co_filename] = self._is_application(code)
+        if answer:
+            now = perf_counter()
+            recorder.push_own(code, now)
+        else:
+            # most calls are a library's own: nothing more is done for these
+            top = recorder.top
+            if top.own is None:
+                return None
+            now = perf_counter()
             caller = frame.f_back
-            top = recorder.top.code
-            if caller is None or top is None or caller.f_code is not top or not self._is_application(top):
+            if caller is None or caller.f_code is not top.own or is_own_code(code):
                 return None
-            if is_own_code(code):
-                return None
+            recorder.push(code, now)
         frame.f_trace_lines = False
-        recorder.push(code)
-        return self._inside
+        return self._local
 
     def _inside(self, frame: FrameType, event: str, value: object) -> LocalTrace:
         if event == "return" and self._live:
+            now = perf_counter()
             recorder: Recorder | None = getattr(self._current, "recorder", None)
             if recorder is not None:
-                recorder.pop(frame.f_code)
-        return self._inside
+                recorder.pop(frame.f_code, now)
+        return self._local
 
     def _get(self) -> object:
         return sys.gettrace()
@@ -134,6 +150,7 @@ class ProfileHooks(_OwnHooks):
 
     def hook(self, frame: FrameType, event: str, value: object) -> LocalTrace | None:
         """Hear of a call or a return."""
+        now = perf_counter()
         if not self._live:
             sys.setprofile(None)
             return None
@@ -141,9 +158,9 @@ class ProfileHooks(_OwnHooks):
         if recorder is None or is_own_code(frame.f_code):
             return None
         if event == "call":
-            recorder.push(frame.f_code)
+            recorder.push(frame.f_code, now)
         elif event == "return":
-            recorder.pop(frame.f_code)
+            recorder.pop(frame.f_code, now)
         return None
 
     def _get(self) -> object:

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ..errors import Unavailable
@@ -18,7 +18,7 @@ from ..model import CallTree, Recording
 from . import EngineOptions
 from ._alone import RequestRecorder, add
 from ._appcode import application_code
-from ._calibration import CallCosts, bare_call, call_costs, crowd_of_machine, slowdowns, without_recording
+from ._calibration import CallCosts, bare_call, call_costs, without_recording
 from ._recorder import Recorder, Recorders, tree_of
 
 _log = logging.getLogger("flask_profiling")
@@ -36,7 +36,9 @@ KNOWN_COST_NOTE = (
     "What recording the calls took, as measured when the session began, is taken off the times of functions; it is in "
     "the times of requests, which in their order in time begin when they did and end earlier."
 )
-UNKNOWN_COST_NOTE = "What recording the calls took is in the times: it could not be measured when the session began."
+UNKNOWN_COST_NOTE = (
+    "Of what recording the calls took, up to a half is in the times: it could not be measured when the session began."
+)
 
 # Whatever is not in a library's directory is the application's: see _appcode. Nobody looks for it.
 _SOME_FILE = os.path.join(os.sep, "calibration")
@@ -66,7 +68,7 @@ class CostOf(Protocol):
 
 
 class CallTreeEngine:
-    """Records calling-context trees, per route; ``cost_of`` is asked when the hooks are on, ``crowd`` at the end."""
+    """Records calling-context trees, per route; ``cost_of`` is asked when the hooks are on."""
 
     def __init__(
         self,
@@ -74,10 +76,8 @@ class CallTreeEngine:
         *,
         recorders: Recorders | None = None,
         cost_of: CostOf = call_costs,
-        crowd: Callable[[], float] = crowd_of_machine,
     ) -> None:
         self.options = options
-        self._crowd = crowd
         self._cost_of = cost_of
         self._recorders = recorders or Recorders()
         self._is_application = application_code(options.app_paths)
@@ -173,7 +173,7 @@ class CallTreeEngine:
         """Return the calls of one request that is over; raises TypeError for what is none."""
         if not isinstance(request, RequestRecorder):
             raise TypeError(f"a request was expected, not {type(request).__name__}")
-        return self._tree([request], request.budget.dropped_transitions, {})
+        return self._tree([request], request.budget.dropped_transitions)
 
     def stop(self) -> Recording:
         """End collecting, put everything back as it was and return the tree."""
@@ -184,7 +184,7 @@ class CallTreeEngine:
         open_ones = list(self._running.values())
         self._running.clear()
         for recorder in open_ones:
-            recorder.end(elsewhere=True)
+            recorder.end()
         for request in list(self._alone.values()):
             self.end_request(request)
         budget = self._recorders.budget
@@ -200,11 +200,9 @@ class CallTreeEngine:
         }
         notes += tuple(sentence.format(number) for sentence, number in counted.items() if number)
         notes += (UNKNOWN_COST_NOTE if self._costs is None else KNOWN_COST_NOTE,)
-        recorders = self._recorders.all()
-        tree = self._tree(recorders, budget.dropped_transitions, self._slowdowns(recorders))
-        return Recording("calltree", tree, notes)
+        return Recording("calltree", self._tree(self._recorders.all(), budget.dropped_transitions), notes)
 
-    def _tree(self, recorders: Sequence[Recorder], dropped: int, slower: Mapping[str, float]) -> CallTree:
+    def _tree(self, recorders: Sequence[Recorder], dropped: int) -> CallTree:
         is_application = self._is_application
         tree = tree_of(
             recorders,
@@ -213,15 +211,7 @@ class CallTreeEngine:
             is_library=lambda code: not is_application(code),
             dropped=dropped,
         )
-        if self._costs is None:
-            return tree
-        return without_recording(tree, self._costs, [slower.get(route, 1.0) for route in tree.routes])
-
-    def _slowdowns(self, recorders: Sequence[Recorder]) -> Mapping[str, float]:
-        if type(self._current).__module__ != "_thread":  # greenlets share the clock of their thread
-            return {}
-        stretches = ((recorder.route, stretch) for recorder in recorders for stretch in list(recorder.segments))
-        return slowdowns(stretches, crowd=self._crowd())
+        return tree if self._costs is None else without_recording(tree, self._costs)
 
     def abandon(self) -> None:
         """In a forked child: put the hooks back, and keep nothing."""

@@ -256,22 +256,30 @@ class TreeBuilder:
         self._calls: list[int] = []
         self._self_times: list[float] = []
         self._overheads: list[float] = []
-        self._has_overheads = False
 
     def route(self, label: str) -> int:
         """Return the index of a route."""
         return self._routes.setdefault(label, len(self._routes))
 
-    def root(self, label: str, *, calls: int, self_time: float) -> int:
+    def root(self, label: str, *, calls: int, self_time: float, overhead: float = 0.0) -> int:
         """Add the root of a route; returns its node."""
-        return self._node(ROOT, self.route(label), calls, self_time)
+        return self._node(ROOT, self.route(label), calls, self_time, overhead)
 
-    def child(self, parent: int, function: Function, *, calls: int, self_time: float, is_library: bool) -> int:
+    def child(
+        self,
+        parent: int,
+        function: Function,
+        *,
+        calls: int,
+        self_time: float,
+        is_library: bool,
+        overhead: float = 0.0,
+    ) -> int:
         """Add calls of a function on the path of ``parent``; returns its node."""
         label = self._functions.setdefault(function, len(self._functions))
         if is_library:
             self._library.add(label)
-        return self._node(parent, label, calls, self_time)
+        return self._node(parent, label, calls, self_time, overhead)
 
     def add(self, tree: CallTree) -> list[int]:
         """Add a whole tree; returns where each of its nodes is now."""
@@ -285,10 +293,9 @@ class TreeBuilder:
             nodes.append(self.child(nodes[parent], function, calls=calls, self_time=self_time, is_library=is_library))
         for node, overhead in zip(nodes, tree.overheads, strict=False):
             self._overheads[node] += overhead
-        self._has_overheads = self._has_overheads or bool(tree.overheads)
         return nodes
 
-    def _node(self, parent: int, label: int, calls: int, self_time: float) -> int:
+    def _node(self, parent: int, label: int, calls: int, self_time: float, overhead: float) -> int:
         place = self._places.setdefault((parent, label), len(self._rows))
         if place == len(self._rows):
             self._rows.append((parent, label))
@@ -297,6 +304,7 @@ class TreeBuilder:
             self._overheads.append(0.0)
         self._calls[place] += calls
         self._self_times[place] += self_time
+        self._overheads[place] += overhead
         return place
 
     def tree(self, *, tracks: Iterable[Track] = (), dropped: int = 0, origin: int = 0) -> CallTree:
@@ -313,7 +321,7 @@ class TreeBuilder:
             tracks=tuple(tracks),
             dropped=dropped,
             origin=origin,
-            overheads=tuple(self._overheads) if self._has_overheads else (),
+            overheads=tuple(self._overheads) if any(self._overheads) else (),
         )
 
 

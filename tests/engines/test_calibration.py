@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,11 @@ from flask_profiling.engines._calibration import (
     CallCosts,
     bare_call,
     call_costs,
-    crowd_of_machine,
-    slowdowns,
     without_recording,
 )
-from flask_profiling.engines._recorder import Recorder, Segment
+from flask_profiling.engines._recorder import Recorder
 from flask_profiling.engines.calltree import KNOWN_COST_NOTE, UNKNOWN_COST_NOTE, CallTreeEngine
-from flask_profiling.model import CallTree, Function, Track, TreeBuilder
+from flask_profiling.model import CallTree, Function, TreeBuilder
 from tests.formats.calls import Call
 from tests.formats.trees import Request, Thread, recorded
 from tests.formats.trees import call_trees as true_calls
@@ -34,15 +32,15 @@ from .harness import request
 from .workloads import helper
 
 HERE = str(Path(__file__).parent)
-COSTS = CallCosts(CallCost(1e-6, 2e-6), CallCost(4e-6, 8e-6))
+COSTS = CallCosts(CallCost(1e-6, 2e-6, 3e-6), CallCost(4e-6, 8e-6, 5e-6))
 VIEW, SMALL, DUMPS = (Function("/srv/pages.py", line, name) for line, name in enumerate(("view", "small", "dumps"), 1))
 
 
 class FakeHooks:
-    """Hooks that see what a test tells them to; time stands still but for ``inside`` and ``outside`` of each call."""
+    """Hooks that see nothing."""
 
-    def __init__(self, *, willing: bool = True, heard: int = CALLS, inside: float = 0.0, outside: float = 0.0) -> None:
-        self.willing, self.heard, self.costs, self.left = willing, heard, (inside, outside), 0
+    def __init__(self, *, willing: bool = True) -> None:
+        self.willing, self.left = willing, 0
 
     def enter(self, recorder: Recorder) -> bool:
         return self.willing
@@ -88,7 +86,7 @@ def test_hooks_that_refuse_the_thread_or_hear_nothing_tell_no_cost() -> None:
 
 
 @pytest.mark.parametrize("cost_of", [lambda hooks, **known: None, lambda hooks, **known: 1 / 0])
-def test_without_a_cost_times_stay_as_they_were_measured_and_a_note_says_so(
+def test_without_a_cost_only_what_the_hooks_saw_is_left_out_and_a_note_says_so(
     cost_of: Callable[..., CallCosts | None],
 ) -> None:
     engine = CallTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)), cost_of=cost_of)
@@ -97,7 +95,10 @@ def test_without_a_cost_times_stay_as_they_were_measured_and_a_note_says_so(
     recording = engine.stop()
     assert UNKNOWN_COST_NOTE in recording.notes
     assert isinstance(recording.data, CallTree)
-    assert recording.data.overheads == ()
+    (recorder,) = engine._recorders.all()
+    assert recording.data.self_times == tuple(node.self_time for node in recorder.nodes)
+    assert recording.data.overheads == tuple(node.overhead for node in recorder.nodes)
+    assert sum(recording.data.overheads) > 0.0
 
 
 def test_a_loop_of_empty_calls_is_timed_by_the_clock_that_is_given() -> None:
@@ -105,141 +106,72 @@ def test_a_loop_of_empty_calls_is_timed_by_the_clock_that_is_given() -> None:
     assert bare_call(lambda: float(next(ticks))) == 1 / CALLS
 
 
-def tree_of(*, stood_still: float = 0.0, **seconds: float) -> CallTree:
+def tree_of(*, overhead: float = 0.0, **seconds: float) -> CallTree:
     """Return a view that calls a small function a thousand times, and a library function five hundred times.
 
-    The small function ``stood_still`` once for so many seconds of its time.
+    ``overhead`` is what the hooks' own clock saw.
     """
     builder = TreeBuilder("app")
     root = builder.root("GET /", calls=1, self_time=seconds["root"])
     view = builder.child(root, VIEW, calls=1, self_time=seconds["view"], is_library=False)
-    small = builder.child(view, SMALL, calls=1000, self_time=seconds["small"], is_library=False)
+    small = builder.child(view, SMALL, calls=1000, self_time=seconds["small"], overhead=overhead, is_library=False)
+    assert (root, view, small) == (0, 1, 2)
     builder.child(view, DUMPS, calls=500, self_time=seconds["dumps"], is_library=True)
-    times = (0, 900, 1800, 1800 + round(stood_still * 1e6), 10**7)
-    return builder.tree(tracks=[Track(1, "a", times, (view, small, small, -1, -1), ((0, 0, times[-1]),))])
+    return builder.tree()
+
+
+# what the hooks' own clock should see of these calls: a thousand and one of the application, five hundred of a library
+SEEN = 1001 * COSTS.application.hooks + 500 * COSTS.library.hooks
 
 
 def test_each_call_is_taken_off_its_own_time_and_its_callers() -> None:
-    tree = without_recording(tree_of(root=1.0, view=1.0, small=1.0, dumps=1.0), COSTS, [1.0])
+    tree = without_recording(tree_of(root=1.0, view=1.0, small=1.0, dumps=1.0, overhead=SEEN), COSTS)
     # the view's: itself inside, a thousand application functions and five hundred of a library outside
-    assert tree.overheads == pytest.approx([2e-6, 1e-6 + 1000 * 2e-6 + 500 * 8e-6, 1000 * 1e-6, 500 * 4e-6])
-    assert [a + b for a, b in zip(tree.self_times, tree.overheads, strict=True)] == pytest.approx([1.0] * 4)
-    assert tree.total_times()[0] == pytest.approx(4.0 - sum(tree.overheads))
+    taken = [2e-6, 1e-6 + 1000 * 2e-6 + 500 * 8e-6, 1000 * 1e-6, 500 * 4e-6]
+    assert tree.self_times == pytest.approx([1.0 - seconds for seconds in taken])
+    assert tree.overheads == pytest.approx([taken[0], taken[1], taken[2] + SEEN, taken[3]])
 
 
-def test_what_stood_still_did_so_while_it_recorded_too() -> None:
-    once, longer = (
-        without_recording(tree_of(root=1.0, view=1.0, small=1.0, dumps=1.0, stood_still=0.5), COSTS, [longest])
-        for longest in (1.0, 4.0)
-    )
-    assert longer.overheads == pytest.approx([a * b for a, b in zip(once.overheads, (1, 1, 2, 1), strict=True)])
+@pytest.mark.parametrize("slower", [0.5, 4.0])
+def test_where_hooks_took_longer_than_they_should_so_did_what_their_clock_did_not_see(slower: float) -> None:
+    tree = without_recording(tree_of(root=1.0, view=1.0, small=1.0, dumps=1.0, overhead=slower * SEEN), COSTS)
+    assert tree.overheads[:2] == pytest.approx([slower * 2e-6, slower * (1e-6 + 1000 * 2e-6 + 500 * 8e-6)])
 
 
-def test_no_recording_takes_longer_than_the_threads_of_others_explain() -> None:
-    once, twice = (
-        without_recording(tree_of(root=1.0, view=1.0, small=1.0, dumps=1.0, stood_still=still), COSTS, [2.0])
-        for still in (0.0, 0.9)
-    )
-    assert twice.overheads == pytest.approx([a * b for a, b in zip(once.overheads, (1, 1, 2, 1), strict=True)])
+def test_routes_are_as_slow_as_each_was() -> None:
+    builder = TreeBuilder("app")
+    for route, slower in (("GET /quick", 1.0), ("GET /slow", 3.0)):
+        root = builder.root(route, calls=1, self_time=1.0)
+        overhead = slower * 10 * COSTS.application.hooks
+        builder.child(root, VIEW, calls=10, self_time=1.0, overhead=overhead, is_library=False)
+    tree = without_recording(builder.tree(), COSTS)
+    assert [tree.overheads[root] for root in tree.roots()] == pytest.approx([10 * 2e-6, 3 * 10 * 2e-6])
 
 
-def test_only_what_went_on_can_have_been_recording() -> None:
-    tree = without_recording(
-        tree_of(root=1.0, view=1.0, small=0.0102, dumps=1.0, stood_still=0.01),
-        CallCosts(CallCost(1e-6, 0), COSTS[1]),
-        [3.0],
-    )
-    assert tree.overheads[2] == pytest.approx(3 * 0.0002)
-
-
-def test_a_function_that_takes_less_than_recording_should_lowers_the_cost_of_all() -> None:
-    plain = without_recording(tree_of(root=1.0, view=1.0, small=1.0, dumps=1.0), COSTS, [1.0])
-    tree = without_recording(tree_of(root=1.0, view=1.0, small=0.25e-3, dumps=1.0), COSTS, [1.0])
-    assert tree.overheads == pytest.approx([seconds / 4 for seconds in plain.overheads])
-    assert tree.self_times[2] == pytest.approx(0.0)
+def test_no_function_takes_less_than_no_time() -> None:
+    tree = without_recording(tree_of(root=1.0, view=1.0, small=0.25e-3, dumps=1.0, overhead=SEEN), COSTS)
+    assert tree.self_times[2] == 0.0
+    assert tree.overheads[2] == pytest.approx(0.25e-3 + SEEN)
+    assert tree.self_times[3] == pytest.approx(1.0 - 500 * 4e-6)
 
 
 @given(
     st.lists(true_calls(), max_size=3),
     st.floats(0.0, 1e-3),
     st.floats(0.0, 1e-3),
-    st.floats(1.0, 50.0),
+    st.floats(0.0, 1e-3),
+    st.floats(0.0, 1e-2),
 )
 def test_no_time_is_lost_and_none_is_negative(
-    requests: list[tuple[Call, ...]], inside: float, outside: float, factor: float
+    requests: list[tuple[Call, ...]], inside: float, outside: float, hooks: float, seen: float
 ) -> None:
     tree = recorded(Thread(1, "a", tuple(Request("GET /", calls) for calls in requests)))
-    cost = CallCost(inside, outside)
-    less = without_recording(tree, CallCosts(cost, cost), [factor] * len(tree.routes))
+    tree = replace(tree, overheads=(seen,) * len(tree))
+    cost = CallCost(inside, outside, hooks)
+    less = without_recording(tree, CallCosts(cost, cost))
     assert min(less.self_times, default=0.0) >= 0.0
-    assert min(less.overheads, default=0.0) >= 0.0
-    assert [a + b for a, b in zip(less.self_times, less.overheads, strict=True)] == pytest.approx(tree.self_times)
-    assert (less.calls, less.tracks) == (tree.calls, tree.tracks)
-
-
-def stretch(begin: float, end: float, cpu: float) -> Segment:
-    return Segment("a", begin, end, 0, 0, cpu)
-
-
-def test_four_threads_that_compute_in_turn_take_four_times_as_long() -> None:
-    assert slowdowns([("GET /", stretch(0.0, 8.0, 2.0))] * 4) == pytest.approx({"GET /": 4.0})
-
-
-def test_who_waits_for_a_database_waits_little_for_others() -> None:
-    busy, waits = ("GET /", stretch(0.0, 10.0, 9.0)), ("GET /rows", stretch(0.0, 10.0, 1.0))
-    assert slowdowns([busy, waits]) == pytest.approx({"GET /": 10 / 9, "GET /rows": 10.0})
-    assert slowdowns([waits] * 4) == pytest.approx({"GET /rows": 1 / 0.7})
-
-
-def test_requests_one_after_the_other_wait_for_nobody() -> None:
-    assert slowdowns([("a", stretch(0.0, 1.0, 0.5)), ("b", stretch(1.0, 2.0, 1.0))]) == pytest.approx(
-        {"a": 1.0, "b": 1.0}
+    assert min(less.overheads, default=seen) >= seen
+    assert [a + b for a, b in zip(less.self_times, less.overheads, strict=True)] == pytest.approx(
+        [time + seen for time in tree.self_times]
     )
-
-
-def test_threads_that_compute_at_the_same_time_without_the_lock_wait_for_nobody() -> None:
-    assert slowdowns([("GET /", stretch(0.0, 1.0, 1.0))] * 2) == pytest.approx({"GET /": 1.0})
-
-
-def test_a_stretch_whose_cpu_time_is_unknown_says_nothing() -> None:
-    assert slowdowns([("GET /", stretch(0.0, 1.0, -7.0)), ("GET /", stretch(5.0, 5.0, 0.0))]) == {}
-
-
-def test_where_others_crowd_the_machine_computing_may_take_longer_but_not_than_it_did() -> None:
-    alone = [("GET /", stretch(0.0, 8.0, 2.0))]
-    assert slowdowns(alone, crowd=3.0) == pytest.approx({"GET /": 3.0})
-    assert slowdowns(alone, crowd=9.0) == pytest.approx({"GET /": 4.0})
-    assert slowdowns([("GET /", stretch(0.0, 8.0, 1.0))] * 2, crowd=4.0) == pytest.approx({"GET /": 8.0})
-    assert crowd_of_machine() >= 1.0
-
-
-@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100), st.floats(-1, 150)), max_size=8))
-def test_nobody_takes_less_long_or_longer_than_it_took(rows: list[tuple[float, float, float]]) -> None:
-    stretches = [stretch(begin, begin + lasted, cpu) for begin, lasted, cpu in rows]
-    known = [item for item in stretches if item.end > item.begin and item.cpu > 0.0]
-    longest = max((max(1.0, (item.end - item.begin) / item.cpu) for item in known), default=1.0)
-    for factor in slowdowns(("GET /", item) for item in stretches).values():
-        assert 1.0 - 1e-6 <= factor <= longest * (1 + 1e-6)
-
-
-def test_the_cpu_time_of_a_stretch_is_that_of_its_own_thread() -> None:
-    engine = CallTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)))
-    engine.start()
-    entered, leave = threading.Event(), threading.Event()
-
-    def serve() -> None:
-        token = engine.enter("GET /")
-        entered.set()
-        leave.wait(30)
-        engine.leave(token)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert entered.wait(30)
-    request(engine, "GET /done", helper)
-    recorders = {recorder.route: recorder for recorder in engine._recorders.all()}
-    engine.stop()
-    leave.set()
-    thread.join()
-    assert recorders["GET /"].segments[0].cpu < 0.0  # ended by another thread, whose clock says nothing of it
-    assert recorders["GET /done"].segments[0].cpu > 0.0
+    assert (less.calls, less.tracks) == (tree.calls, tree.tracks)

@@ -6,7 +6,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -229,8 +229,42 @@ def test_a_place_that_calls_nothing_but_c_is_not_heard_for_ever() -> None:
     hooks = engine._hooks
     assert isinstance(hooks, MonitoringHooks)
     assert paths(tree_of(engine.stop())) == {("GET /",): 1, ("GET /", "calls_nothing_but_c"): 1}
-    heard = [times for (code, _), times in hooks._places.items() if code == id(calls_nothing_but_c.__code__)]
-    assert sorted(heard) == [1, 100, 100]  # range, str and append
+    assert heard_at(hooks, calls_nothing_but_c) == [1, 100, 100]  # range, str and append
+
+
+def heard_at(hooks: Any, function: Callable[..., object]) -> list[int]:
+    """Return how often each place of a function was heard that called the same once more."""
+    return sorted(times for (code, _), (_, times) in hooks._places.items() if code == id(function.__code__))
+
+
+def quick() -> None:
+    pass
+
+
+def also_quick() -> None:
+    pass
+
+
+def calls_each(functions: Sequence[Callable[[], object]]) -> None:
+    for function in functions:
+        function()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="events of calls are those of sys.monitoring")
+@pytest.mark.parametrize(
+    ("functions", "heard"), [([quick] * 3_000, 1_000), ([quick, also_quick] * 1_500 + [json.JSONDecoder], 1)]
+)
+def test_a_place_is_heard_until_it_called_one_function_very_often(
+    functions: Sequence[Callable[[], object]], heard: int
+) -> None:
+    engine = CallTreeEngine(EngineOptions("prof-test", app_paths=(HERE,)))
+    engine.start()
+    request(engine, "GET /", partial(calls_each, functions))
+    found = paths(tree_of(engine.stop()))
+    above = ("GET /", "calls_each")
+    assert sum(found.get((*above, name), 0) for name in ("quick", "also_quick")) == 3_000
+    assert found.get((*above, "__init__"), 0) == (json.JSONDecoder in functions)
+    assert heard_at(engine._hooks, calls_each) == [heard]
 
 
 def test_paths_are_true_whatever_is_called_after_what(engine: CallTreeEngine) -> None:
@@ -245,6 +279,20 @@ def test_paths_are_true_whatever_is_called_after_what(engine: CallTreeEngine) ->
 
 
 # times
+
+
+def test_each_moment_is_a_functions_or_recordings_and_never_both(engine: CallTreeEngine) -> None:
+    choices = Choices("GET /", 11)
+    engine.start()
+    request(engine, "GET /", partial(choices.choose, 4))
+    (recorder,) = engine._recorders.all()
+    engine.stop()
+    spent = dict.fromkeys(range(-1, len(recorder.nodes)), 0.0)
+    for (begin, top), (end, _) in pairwise(zip(recorder.log[::2], recorder.log[1::2], strict=True)):
+        spent[int(top)] += end - begin
+    for node in recorder.nodes:
+        assert 0.0 < node.self_time < spent[node.index]
+        assert node.self_time + node.overhead == pytest.approx(spent[node.index], abs=1e-9)
 
 
 # what the two ways took: on a busy machine not what they were told to
