@@ -79,9 +79,14 @@ def _compared(verdict: Verdict) -> str:
 
 
 def _shown(verdict: Verdict) -> list[Change]:
-    """Return the few changes to show: causes before consequences."""
-    causes = [change for change in verdict.changes if change.begins_here or change.kind != "calls"]
-    return (causes or list(verdict.changes))[:MOST_SHOWN]
+    """Return the few changes to show: causes, and what failed where no cause of it is known, as in a recursion."""
+    explained = {change.route for change in verdict.regressions if change.begins_here}
+    shown = [
+        change
+        for change in verdict.changes
+        if change.begins_here or change.kind != "calls" or (change.regression and change.route not in explained)
+    ]
+    return (shown or list(verdict.changes))[:MOST_SHOWN]
 
 
 def _rest(verdict: Verdict) -> list[str]:

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from flask_profiling.compare import RENDERERS, Rules, compare, summarise
-from tests.compare.recordings import QUERY, VIEW, page, recording
+from tests.compare.recordings import MODEL, QUERY, VIEW, page, recording
 
 
 def verdict_with_odd_names() -> object:
@@ -40,6 +40,17 @@ def test_junit_is_xml_that_counts_the_regressions() -> None:
     run = summarise(recording(page(1)))
     passed = ET.fromstring(RENDERERS["junit"](compare([run], run, Rules.default())))
     assert (passed.attrib["failures"], len(passed)) == ("0", 1)
+
+
+@pytest.mark.parametrize("style", ["text", "markdown"])
+def test_a_failure_is_shown_where_nothing_tells_its_cause(style: str) -> None:
+    label = "GET / [pages.products]"
+    base, new = ({label: {(None, VIEW): 10, (VIEW, MODEL): 10, (MODEL, MODEL): deeper}} for deeper in (90, 190))
+    slower = summarise(recording(new, seconds=0.03))
+    shown = RENDERERS[style](compare([summarise(recording(base))], slower, Rules.default()))
+    assert "1 regression" in shown
+    assert "REGRESSION" in shown
+    assert "models:price" in shown
 
 
 def test_text_names_the_change_and_its_caller() -> None:
