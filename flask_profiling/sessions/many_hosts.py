@@ -184,12 +184,11 @@ class ManyHosts(Sessions):
         left = here.deadline - self._world.monotonic()
         if self._relay.ended(session.id):
             self._end_here(session.id)
-        elif left <= WORTH_JOINING:
-            return
-        elif self._relay.publish(session, seconds=left):
-            self._relay.join(session.id)  # at once: else its end, come before the next look, would not be known for one
-        else:
-            self._relayed.discard(session.id)  # if another host was not just faster, it goes on here alone
+        elif left > WORTH_JOINING:
+            if self._relay.publish(session, seconds=left):
+                self._relay.join(session.id)  # at once: else an end before the next look would not be known for one
+            else:
+                self._relayed.discard(session.id)  # if another host was not just faster, it goes on here alone
 
     def _note_end(self, session_id: str, names: tuple[str, ...]) -> None:
         self._over.add(session_id)

@@ -68,6 +68,23 @@ def test_a_worker_that_joins_after_the_start_has_answered_is_a_note(tmp_path: Pa
     assert [note for note in notes if "worker 2 joined 5." in note and "what it served before is lost" in note]
 
 
+def test_a_worker_that_has_no_thread_to_look_with_is_late_for_a_session_that_its_next_request_finds(
+    tmp_path: Path,
+) -> None:
+    def start_watcher(watch: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    time = Time()
+    first = machine(tmp_path, pid=1, time=time)
+    second = machine(tmp_path, pid=2, time=time, start_watcher=start_watcher)
+    second.sessions.attend()
+    assert [worker.pid for worker in first.sessions.start(CPU).missing] == [2]
+    time.reading += 3.0
+    second.sessions.attend()
+    time.meanwhile = lambda: second.sessions._tick(False)
+    assert any("worker 2 joined 5." in note for note in first.sessions.stop().notes)
+
+
 @pytest.mark.parametrize(("seconds", "late"), [(2.0, False), (2.5, True)])
 def test_a_worker_that_lived_long_before_the_start_is_late_from_then_on(
     tmp_path: Path, seconds: float, late: bool

@@ -781,3 +781,16 @@ def test_a_host_says_that_it_takes_part_when_all_its_workers_do(
     assert said[0] == {"one"}
     assert hub.joined["prof-one-0001"] == {"one", "two"}
     assert two.sessions.live is not None
+
+
+def test_a_host_waits_once_for_a_worker_that_does_not_begin(pair: tuple[Host, Host], hub: Hub, tmp_path: Path) -> None:
+    one, two = pair
+    sibling = host(hub, tmp_path, "two", pid=2)
+    sibling.sessions.attend()
+    hub.time.meanwhile = lambda: None
+    one.sessions.start(CPU)
+    two.sessions._listen()
+    assert hub.joined["prof-one-0001"] == {"one", "two"}
+    hub.time.slept.clear()
+    two.sessions._listen()
+    assert hub.time.slept == []

@@ -52,6 +52,14 @@ def test_a_machine_is_idle_until_something_runs(output: Path) -> None:
     assert worker.sessions.idle
 
 
+def test_a_worker_whose_first_request_meets_a_session_counts_it(output: Path) -> None:
+    first, late = machine(output), machine(output, pid=2)
+    first.sessions.start(CPU)
+    late.sessions.attend()
+    assert late.sessions.live is not None
+    assert not late.sessions.idle
+
+
 def test_a_worker_that_had_no_thread_to_watch_tries_again_at_its_next_request(output: Path) -> None:
     tried = []
 
