@@ -7,6 +7,7 @@ import atexit
 import os
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from types import FrameType
@@ -41,6 +42,7 @@ class Lifecycle:
         self._machines: weakref.WeakSet[Machine] = weakref.WeakSet()
         self._hooked = False
         self._signalled = False
+        self._finished = False
         self._chained: dict[int, Handler] = {}
         self._quietly = containment()
 
@@ -70,18 +72,21 @@ class Lifecycle:
                 signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signalled = True
+        is_first, self._signalled = not self._signalled, True
         previous = self._chained.get(number)
         if previous is not None:
             previous(number, frame)
             return
-        # In a thread of its own: the main thread may have been interrupted while it held one of our locks.
-        finalise = threading.Thread(target=self._finish, name="flask-profiling-end", daemon=True)
+        # In a thread of its own: the main thread may have been interrupted while it held one of our locks. A second
+        # signal (one to the process, one to its group) waits for the same end; any lock may be held here, so it looks.
+        deadline = time.monotonic() + FINALISE_PATIENCE
         try:
-            finalise.start()
-            finalise.join(FINALISE_PATIENCE)
+            if is_first:
+                threading.Thread(target=self._finish, name="flask-profiling-end", daemon=True).start()
         except RuntimeError:  # no thread can be had any more
             self._finish()
+        while not self._finished and time.monotonic() < deadline:
+            time.sleep(0.01)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -91,8 +96,10 @@ class Lifecycle:
     def _finish(self, *, recycled: bool = False) -> None:
         for machine in list(self._machines):
             self._quietly(machine.shut_down, recycled=recycled)
+        self._finished = True
 
     def _after_fork(self) -> None:
+        self._signalled = self._finished = False
         for machine in list(self._machines):
             self._quietly(machine.forget)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from flask_profiling.errors import StorageFailed
 from flask_profiling.lifecycle import Lifecycle
+from tests.pythons import run_alone
 
 
 @dataclass(eq=False)
@@ -57,3 +61,30 @@ def test_a_machine_that_fails_in_a_forked_child_keeps_no_other_from_letting_go(
     assert [record.getMessage() for record in caplog.records] == [
         "profiling: OSError in forget; the host is not affected"
     ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="this platform has no signals")
+def test_a_second_signal_waits_for_what_the_first_one_has_begun(tmp_path: Path) -> None:
+    finished = run_alone(
+        """
+        import os, signal, time
+        from flask_profiling.lifecycle import Lifecycle
+
+        class Machine:
+            asked = 0
+
+            def shut_down(self, *, recycled):
+                self.asked += 1
+                if self.asked == 1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(1)
+                    print("whole", flush=True)
+
+        lifecycle, machine = Lifecycle(), Machine()
+        lifecycle.look_after(machine)
+        lifecycle.watch_signals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        """,
+        tmp_path,
+    )
+    assert (finished.returncode, finished.stdout) == (-signal.SIGTERM, "whole\n"), finished.stderr
