@@ -86,8 +86,7 @@ class Sessions:
             self.idle = self.live is None and self._is_watched
 
     def _watch(self) -> None:
-        look = partial(repeat, weakref.ref(self), self._closing, WATCH_INTERVAL, Sessions._look)
-        self._world.start_watcher(look)
+        self._world.start_watcher(partial(repeat, weakref.ref(self), self._closing, WATCH_INTERVAL, Sessions._look))
         self._is_watched = True
 
     def start(self, options: SessionOptions, *, session_id: str | None = None) -> Started:
@@ -366,16 +365,14 @@ class Sessions:
 
     def _brought_in(self, order: Order, own: Part | None) -> Stopped:
         session_id = order.session.id
+        settle = self._coordinator.release
         try:
             self._wait_for_parts(session_id)
             mine = own if own is not None and own.session_id == session_id else None
             parts = self._coordinator.parts(session_id, own=mine)
             participants = self._coordinator.participants(session_id)
-        except BaseException:
-            self._coordinator.release(order)
-            raise
-        recording = merged(order.session, parts, participants, self._world.environment())
-        try:
+            settle = self._coordinator.finish
+            recording = merged(order.session, parts, participants, self._world.environment())
             return write_artifacts(
                 recording,
                 parts,
@@ -383,8 +380,11 @@ class Sessions:
                 spool=self._coordinator.spool(session_id),
                 auto_generate=self._auto_generate,
             )
+        except BaseException as error:  # where that is the end of this process, the next one to come writes it all
+            settle = settle if isinstance(error, Exception) else self._coordinator.release
+            raise
         finally:
-            self._quietly(self._coordinator.finish, order)
+            self._quietly(settle, order)
 
     # -- words ---------------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,34 @@ def stored(worker: Machine) -> set[str]:
     return {artifact.session_id for artifact in worker.sessions.reports()}
 
 
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_the_end_of_a_process_keeps_from_being_written_is_written_by_another(
+    output: Path, end: type[BaseException]
+) -> None:
+    time = Time()
+    ended, heir = machine(output, pid=1, time=time), machine(output, pid=2, time=time)
+    heir.sessions.attend()
+    session_id = ended.sessions.start(CPU).session.id
+    ended.visit()
+    heir.sessions._tick(False)
+    store = ended.sessions._store
+
+    def write(*arguments: object, **named: object) -> Artifact:
+        raise end
+
+    store.write = write  # type: ignore[method-assign]
+    time.meanwhile = lambda: heir.sessions._tick(False)
+    with pytest.raises(end):
+        ended.sessions.stop()
+    assert stored(heir) == set()
+    heir.sessions._tick(True)
+    assert stored(heir) == {session_id}
+    last = heir.sessions.status().last
+    assert last is not None
+    assert last.ended_by == "stop"
+    assert list((output / ".state" / "parts").iterdir()) == []
+
+
 def test_an_orphan_that_cannot_be_collected_does_not_keep_the_others(
     output: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
