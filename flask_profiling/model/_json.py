@@ -53,10 +53,12 @@ def flag(value: object) -> bool:
 
 
 def integer(value: object) -> int:
-    """Return ``value`` as a whole number."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise DamagedData(f"expected a whole number, found {type(value).__name__}; delete the damaged file")
+    """Return ``value`` as a whole number of at most 256 bits: no count is longer, and sums of them fit into a float."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise DamagedData(f"expected a whole number, found {type(value).__name__}; delete the damaged file")
+    if value.bit_length() > 256:
+        raise DamagedData("expected a whole number of 256 bits, found a longer one; delete the damaged file")
+    return value
 
 
 def count(value: object) -> int:
