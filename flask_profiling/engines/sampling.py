@@ -43,12 +43,15 @@ _NOTES = (
 class SamplingEngine:
     """Runs py-spy on this process while the session lasts.
 
-    ``command`` is how py-spy is called; found beside the interpreter or on PATH.
+    ``command`` is how py-spy is called; without one it is looked for beside ``python``, the interpreter, and on PATH.
     """
 
-    def __init__(self, options: EngineOptions, *, command: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, options: EngineOptions, *, command: tuple[str, ...] | None = None, python: str = sys.executable
+    ) -> None:
         self.options = options
         self._command = command
+        self._python = python
         self._child: subprocess.Popen[bytes] | None = None
         self._output: list[bytes] = []
         self._reader: threading.Thread | None = None
@@ -60,7 +63,7 @@ class SamplingEngine:
 
         Raises MissingExtra without py-spy, Unavailable where it may not or cannot look into this process.
         """
-        command = self._command or _found()
+        command = self._command or _found(self._python)
         child = subprocess.Popen(
             [
                 *command, "record", "--pid", str(os.getpid()), "--gil", "--function", "--full-filenames",
@@ -139,8 +142,8 @@ class SamplingEngine:
         )
 
 
-def _found() -> tuple[str, ...]:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+def _found(python: str) -> tuple[str, ...]:
+    path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)])
     program = shutil.which("py-spy", path=path)
     if program is None:
         raise MissingExtra.of("py-spy", extra="sampling", purpose="the sampling engine")

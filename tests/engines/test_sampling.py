@@ -121,9 +121,8 @@ def test_a_py_spy_that_cannot_is_unavailable_with_the_way_out(said: str, way_out
 
 def test_no_py_spy_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(MissingExtra, match=r"flask-profiling-devtools\[sampling\]"):
-        SamplingEngine(OPTIONS).start()
+        SamplingEngine(OPTIONS, python=str(tmp_path / "python")).start()
 
 
 def test_stacks_become_a_tree() -> None:
