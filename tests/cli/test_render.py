@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 
@@ -124,8 +125,9 @@ def test_progress_needs_a_terminal_that_can_erase(monkeypatch: pytest.MonkeyPatc
     assert screen.getvalue() == ""
 
 
-def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_encoding_lacks_is_escaped() -> None:
     raw = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii", write_through=True))
-    render.say("grün …")
+    out = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
+    with contextlib.redirect_stdout(out):
+        render.say("grün …")
     assert raw.getvalue() == b"gr\\xfcn \\u2026\n"
