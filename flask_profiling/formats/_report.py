@@ -9,6 +9,7 @@ from ..model import ROOT, CallGraphs, CallTree, Function, SessionRecording, Slow
 from . import slow
 from ._collected import call_tree, notes, plausible
 from ._fold import MORE, largest
+from ._labels import is_library_file
 from ._paths import Paths, of_tree, paths
 from ._sections import sections
 from ._timeline import lane_times, lanes, untold
@@ -153,28 +154,29 @@ def reasons_column(reasons: Sequence[str], known: FunctionTable) -> list[int]:
 
 
 def _costs(recording: SessionRecording, known: FunctionTable) -> dict[str, object] | None:
-    """Return the exact functions and calls of call graphs, from which an estimated tree cannot be read back."""
+    """Return the exact functions and calls of call graphs, from which an estimated tree cannot be read back; functions
+    that are too small to be drawn are among them."""
     graphs = recording.data(CallGraphs)
     if graphs is None:
         return None
     graph = graphs.total()
     numbers = {(known.rows[number][0], *known.rows[number][1:3]): number for number in range(len(known.rows))}
 
-    def number_of(function: Function) -> int | None:
-        return numbers.get((known.files.get(function.file, -1), function.line, function.name))
+    def number_of(function: Function) -> int:
+        drawn = numbers.get((known.files.get(function.file, -1), function.line, function.name))
+        return known.of(function, is_route=False, is_library=is_library_file(function.file)) if drawn is None else drawn
 
-    functions = [
-        [number, cost.calls, _us(cost.self_time), _us(cost.total_time)]
-        for function, cost in graph.functions.items()
-        if (number := number_of(function)) is not None
-    ]
+    places = {function: number_of(function) for function in graph.functions}
     heaviest = sorted(graph.edges.items(), key=lambda item: item[1].total_time, reverse=True)[:_MOST_EDGES]
-    edges = [
-        [caller, callee, cost.calls, _us(cost.total_time)]
-        for (one, other), cost in heaviest
-        if (caller := number_of(one)) is not None and (callee := number_of(other)) is not None
-    ]
-    return {"functions": functions, "edges": edges}
+    return {
+        "functions": [
+            [places[function], cost.calls, _us(cost.self_time), _us(cost.total_time)]
+            for function, cost in graph.functions.items()
+        ],
+        "edges": [
+            [places[caller], places[callee], cost.calls, _us(cost.total_time)] for (caller, callee), cost in heaviest
+        ],
+    }
 
 
 def _us(seconds: float) -> int:

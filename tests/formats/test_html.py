@@ -188,6 +188,17 @@ def test_estimated_frames_are_marked_and_exact_calls_kept() -> None:
     assert edges == {("a", "load"): 1, ("b", "load"): 1, ("load", "query"): 2}
 
 
+def test_functions_that_are_too_small_to_be_drawn_are_counted() -> None:
+    shared = call("load", 0.001, call("tiny", 1e-8))
+    subject = recording({"GET /": profiled([call("a", 0.0, shared), call("b", 0.0, shared)])})
+    data = data_of(subject)
+    assert "tiny" not in {data["functions"][number][2] for number in data["nodes"]["fn"]}
+    counted = {tuple(data["functions"][number][2:]): calls for number, calls, _, _ in data["costs"]["functions"]}
+    assert counted == {("a", 0): 1, ("b", 0): 1, ("load", 0): 2, ("tiny", 0): 2}
+    edges = {tuple(data["functions"][number][2] for number in edge[:2]): edge[2] for edge in data["costs"]["edges"]}
+    assert edges["load", "tiny"] == 2
+
+
 def test_a_session_without_calls_has_a_report_too() -> None:
     data = data_of(replace(shop(), recordings=()))
     assert data["nodes"]["fn"] == []

@@ -259,7 +259,7 @@
     $("facts").textContent = [session.started, workers, "cpu=" + session.cpu, data.missing.length ? plural(data.missing.length, "worker") + " missing" : ""].filter(Boolean).join(" · ");
     const total = (place) => data.routes.reduce((sum, row) => sum + row[place], 0);
     const tiles = [[time(session.duration * 1e6), "session"], [number(total(1)), total(1) === 1 ? "request" : "requests"], [number(total(2)), total(2) === 1 ? "error" : "errors", total(2) ? "bad" : ""],
-      [time(total(5) * 1e6), "in requests (wall)"], [time(total(6) * 1e6), "CPU"], [N ? number(new Set(fn.slice(0, SESSION.end).filter((label) => F[label].kind <= LIBRARY)).size) : "0", "functions"]];
+      [time(total(5) * 1e6), "in requests (wall)"], [time(total(6) * 1e6), "CPU"], [number(data.costs ? data.costs.functions.length : new Set(fn.slice(0, SESSION.end).filter((label) => F[label].kind <= LIBRARY)).size), "functions"]];
     $("tiles").append(...tiles.map(([value, name, kind]) => el("li", { className: kind || "" }, el("b", { text: value }), el("span", { text: name }))));
     $("notes").append(...data.notes.map((note) => el("li", { text: plain(note) })));
     $("environment").append(...Object.entries(data.environment).map(([name, value]) => el("div", {}, el("dt", { text: plain(name) }), el("dd", { text: plain(value) }))));
