@@ -94,14 +94,18 @@ def aligned(run: Run, base: Run) -> Run:
 
 
 def renamed_modules(names: Iterable[str], base: Iterable[str]) -> dict[str, str]:
-    """Return what modules in ``names`` (``module:name``) are called in ``base``, where leading folders alone differ."""
-    known = {name.partition(":")[0] for name in base}
+    """Return what modules in ``names`` (``module:name``) are called in ``base``, where leading folders alone differ.
+
+    A module that both have is itself alone: ``app`` is not ``flask.app``.
+    """
+    here = {name.partition(":")[0] for name in names}
+    there = {name.partition(":")[0] for name in base}
     found: dict[str, str] = {}
-    for module in {name.partition(":")[0] for name in names} - known:
-        same = [other for other in known if other.endswith(f".{module}") or module.endswith(f".{other}")]
+    for module in here - there:
+        same = [other for other in there - here if other.endswith(f".{module}") or module.endswith(f".{other}")]
         if len(same) == 1:
             found[module] = same[0]
-    return found
+    return {module: other for module, other in found.items() if list(found.values()).count(other) == 1}
 
 
 def renamed(name: str, modules: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flask_profiling.compare import Rules, compare, summarise
+from flask_profiling.compare.runs import renamed_modules
 from flask_profiling.errors import Conflict
 from flask_profiling.model import CallTree, Frame, Function, Recording, TreeBuilder
 from tests.compare.recordings import ENVIRONMENT, MODEL, QUERY, VIEW, graph, page, recording
@@ -169,6 +170,19 @@ def test_a_checkout_elsewhere_with_more_files_is_the_same_code() -> None:
     }
     verdict = compare([summarise(recording(page(24)))], summarise(recording(new)), RULES)
     assert verdict.changes == ()
+
+
+def test_a_module_is_not_taken_for_another_that_is_there_under_its_own_name() -> None:
+    library = Function("/usr/lib/python3.11/site-packages/flask/app.py", 1, "dispatch_request")
+    other, helper = Function("/srv/app/shop.py", 1, "index"), Function("/srv/app/app.py", 1, "helper")
+    base = summarise(recording({"GET / [i]": {(None, library): 10, (library, other): 10}}))
+    new = summarise(recording({"GET / [i]": {(None, library): 10, (library, helper): 20}}))
+    assert {change.name for change in compare([base], new, RULES).regressions} == {"app:helper"}
+
+
+def test_two_modules_are_not_taken_for_one() -> None:
+    names = renamed_modules(["api.models:get", "web.models:get"], ["models:get"])
+    assert names == {}
 
 
 def test_a_moved_line_is_no_change() -> None:
