@@ -30,7 +30,7 @@ PATIENCE = 0.5
 REST_AFTER_FAILURE = 3.0
 # An order outlives its session by so much, in case nobody is left to withdraw it.
 ORDER_GRACE = 30.0
-# Longer than any session may last.
+# Who joined and what is stored are kept for so long after the last word: hosts that take part join again and again.
 KEPT = 2 * 86_400
 HOST_SEEN_WITHIN = 10.0
 
@@ -44,7 +44,6 @@ if is_read and id == ARGV[1] then
 end
 return 0
 """
-
 
 # Puts an order where something stands that is none (no text: nothing), unless it was changed meanwhile.
 _REPLACE = """
