@@ -16,8 +16,8 @@ from .scenario import Scenario, Step, filled
 from .tally import Outcome, Tally, merged
 
 CAPTURE_LIMIT = 1_000_000
-PATIENCE_WITHOUT_ANSWER = 3.0
 # A server that begins again is back within that; one that is gone refuses thousands of requests a second.
+PATIENCE_WITHOUT_ANSWER = 3.0
 _REFUSED, _TIMED_OUT = ConnectionRefusedError.__name__, TimeoutError.__name__
 _CHUNK = 65536
 _PAUSE_AFTER_FAILURE, _PAUSE_AFTER_REFUSAL = 0.02, 0.1
