@@ -13,7 +13,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from json.decoder import WHITESPACE  # type: ignore[attr-defined]  # the standard library's own pattern
 from urllib.parse import urlencode
 
 from ..errors import BadRequest
@@ -261,11 +260,17 @@ def _places(text: str, key: str) -> list[tuple[int, int]]:
     position = text.index("[", text.index(f'"{key}"'))
     places = []
     while text[position] != "]":
-        begin = WHITESPACE.match(text, position + 1).end()
+        begin = _past_space(text, position + 1)
         end = decoder.raw_decode(text, begin)[1]
         places.append((begin, end))
-        position = WHITESPACE.match(text, end).end()
+        position = _past_space(text, end)
     return places
+
+
+def _past_space(text: str, position: int) -> int:
+    while text[position] in " \t\n\r":
+        position += 1
+    return position
 
 
 def _complaint(text: str, name: str, place: tuple[int, int]) -> Callable[[str, str], BadRequest]:
