@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, compress
 from pathlib import Path
+from typing import Any
 
 from .scanner import Scanner, damaged
 
@@ -108,13 +109,8 @@ def load(path: Path, *, edges: bool) -> Heap:
 
 def _shape(head: dict[str, object]) -> _Shape:
     try:
-        meta: dict[str, list[list[str]]] = head["meta"]  # type: ignore[assignment]
-        shape = _Shape(
-            meta["node_fields"],  # type: ignore[arg-type]
-            meta["edge_fields"],  # type: ignore[arg-type]
-            meta["node_types"][0],
-            meta["edge_types"][0],
-        )
+        meta: Any = head["meta"]
+        shape = _Shape(meta["node_fields"], meta["edge_fields"], meta["node_types"][0], meta["edge_types"][0])
     except (KeyError, IndexError, TypeError):
         raise damaged("its head does not say what the columns mean") from None
     if {"type", "name", "id", "self_size", "edge_count"} <= set(shape.node_fields) and (
