@@ -106,7 +106,7 @@ def heap_diff(
                 "of two processes (or of long ago), so counts can be compared and what is new cannot be told."
             )
         )
-    _show_changes(changes if classes else [change for change in changes if change.growth > 0], limit)
+    _show_changes(changes if classes else found.grown(), limit)
     _show_holders(found)
     for retained in found.retained.values():
         show_ways(retained, "new ")
