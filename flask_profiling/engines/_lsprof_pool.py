@@ -28,7 +28,10 @@ RUNNING_NOTE = (
     "Requests still running at stop: {}. Functions that had not returned there are missing with their edges, "
     "because another profiler was active."
 )
-LEFT_OUT_NOTE = "Requests left out because another profiler (sys.setprofile) was active in their thread: {}."
+LEFT_OUT_NOTE = (
+    "Requests left out because another profiler (sys.setprofile) was active in their thread: {} (each chunk of a body "
+    "counts as one)."
+)
 STRAY_NOTE = (
     "Requests whose end was not seen in their own thread: {}. Functions that were running then are missing with their "
     "edges."

@@ -190,7 +190,8 @@ class CallTreeEngine:
         budget = self._recorders.budget
         counted = {
             "Requests still running at the stop: {}. Their open calls end there.": len(open_ones),
-            "Requests that are missing, because another tool held the trace hook of their thread: {}.": self._left_out,
+            "Requests that are missing, because another tool held the trace hook of their thread: {} (each chunk of a "
+            "body counts as one).": self._left_out,
             "Calls that found no room for a path of their own: {}. Their time is that of the path above.": (
                 budget.dropped_calls
             ),

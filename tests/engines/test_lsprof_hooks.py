@@ -108,7 +108,8 @@ def test_a_profiled_request_is_left_out_and_counted(engine: CProfileEngine) -> N
     recording = engine.stop()
     assert_true(graphs(recording)["GET /x"], TWO_CALLERS, 1)
     assert recording.notes[-1] == (
-        "Requests left out because another profiler (sys.setprofile) was active in their thread: 1."
+        "Requests left out because another profiler (sys.setprofile) was active in their thread: 1 (each chunk of a "
+        "body counts as one)."
     )
 
 
@@ -218,7 +219,7 @@ def test_a_request_of_another_running_engine_is_left_out(engine: CProfileEngine)
     request(engine, "GET /y", TWO_CALLERS.run)
     recording = engine.stop()
     assert_true(graphs(recording)["GET /y"], TWO_CALLERS, 1)
-    assert any(note.endswith("was active in their thread: 1.") for note in recording.notes)
+    assert any(note.endswith("was active in their thread: 1 (each chunk of a body counts as one).") for note in recording.notes)
     assert counts(graphs(first.stop())["GET /x"])["two_callers"] == (1, 1)
 
 
