@@ -219,7 +219,7 @@ def test_a_request_of_another_running_engine_is_left_out(engine: CProfileEngine)
     request(engine, "GET /y", TWO_CALLERS.run)
     recording = engine.stop()
     assert_true(graphs(recording)["GET /y"], TWO_CALLERS, 1)
-    assert any(note.endswith("was active in their thread: 1 (each chunk of a body counts as one).") for note in recording.notes)
+    assert any("was active in their thread: 1 (each" in note for note in recording.notes)
     assert counts(graphs(first.stop())["GET /x"])["two_callers"] == (1, 1)
 
 
