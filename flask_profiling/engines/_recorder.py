@@ -208,12 +208,11 @@ class Recorder:
         """Another node is on top from now on."""
         self.top.self_time += now - self.mark
         self.top = node
-        fresh = self.fresh
-        # By a call, for after each of these the interpreter may let another thread run. Were the clock's the first in a
-        # while, most of the hook's part of waiting would come after it, and be the function's.
-        fresh.extend((now, node.index))
-        if len(fresh) > MOST_FRESH:
+        if len(self.fresh) >= MOST_FRESH:
             self.keep()
+        # By a call, and right before the clock: after a call the interpreter may let another thread run. Where it does
+        # so only after the clock, the hook's part of waiting is the function's.
+        self.fresh.extend((now, node.index))
         self.mark = mark = self._clock()
         node.overhead += mark - now
 

@@ -157,10 +157,9 @@ class MonitoringHooks:
             top.self_time += now - recorder.mark
             node.calls += 1
             recorder.top = top.last = node
-            fresh = recorder.fresh
-            fresh.extend((now, node.index))
-            if len(fresh) > keep_at:
+            if len(recorder.fresh) >= keep_at:
                 recorder.keep()
+            recorder.fresh.extend((now, node.index))  # see Recorder.move
             recorder.mark = mark = clock()
             node.overhead += mark - now
             return None
