@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import BadRequest, DamagedData, StorageFailed
-from .model import Artifact, _json
+from .model import SESSION_ID, Artifact, _json
 from .system import PrivateDirectory, System
 
-_SESSION_ID = re.compile(r"prof-[0-9a-z-]{4,60}")
 # Where the coordinator keeps what the workers of a session hand in, below the output directory.
 _STATE, _PARTS = ".state", "parts"
 # The ids of the sessions in the order in which they began: the times of files lie when the clock is set.
@@ -63,7 +62,7 @@ class Store:
         prefixes, suffixes = (
             "|".join(map(re.escape, dict.fromkeys(part))) for part in zip(*types.values(), strict=True)
         )
-        self._pattern = re.compile(rf"({prefixes})-({_SESSION_ID.pattern})(?:\.r?[1-9][0-9]{{0,9}})?({suffixes})")
+        self._pattern = re.compile(rf"({prefixes})-({SESSION_ID.pattern})(?:\.r?[1-9][0-9]{{0,9}})?({suffixes})")
         self._max_sessions = max_sessions
         self._max_bytes = max_bytes
         self._now = now
@@ -102,7 +101,7 @@ class Store:
     def begin(self, session_id: str) -> None:
         """Note that a session begins after all that are stored, whatever the clock says; the caller sees to it that no
         other one begins meanwhile. Raises BadRequest for what is no session id."""
-        if not _SESSION_ID.fullmatch(session_id):
+        if not SESSION_ID.fullmatch(session_id):
             raise _no_session_id(session_id)
         artifacts, state = self._found(), self._directory.child(_STATE)
         # What is still being collected has no artifacts yet.
@@ -150,7 +149,7 @@ class Store:
         parts = self._directory.child(_STATE, _PARTS)
         self._directory.sweep(now=now)
         self._directory.child(_STATE).sweep(now=now)
-        for session_id in filter(_SESSION_ID.fullmatch, parts.names()):
+        for session_id in filter(SESSION_ID.fullmatch, parts.names()):
             # What cannot be swept (a file in place of a directory, another user's) is the coordinator's to report.
             with suppress(StorageFailed):
                 parts.child(session_id).sweep(now=now)

@@ -10,6 +10,7 @@ from .requests import RouteTimes, bucket_of
 from .session import (
     DATA_KINDS,
     RECORDING_VERSION,
+    SESSION_ID,
     Artifact,
     Data,
     Part,
@@ -29,6 +30,7 @@ __all__ = [
     "NO_COST",
     "RECORDING_VERSION",
     "ROOT",
+    "SESSION_ID",
     "Allocations",
     "Amount",
     "ApplicationTree",

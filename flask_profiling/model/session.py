@@ -21,6 +21,7 @@ from .tree import ApplicationTree, CallTree
 RECORDING_VERSION = 1
 
 _Data = TypeVar("_Data")
+# An id becomes part of paths.
 SESSION_ID = re.compile(r"prof-[0-9a-z-]{4,60}")
 
 
@@ -316,7 +317,6 @@ class Artifact:
 
 
 def _session_id(value: object) -> str:
-    # It becomes part of paths.
     name = _json.text(value)
     if SESSION_ID.fullmatch(name):
         return name
