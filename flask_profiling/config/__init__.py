@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import ConfigurationError
-from . import reading
 from .options import session_options
+from .reading import flag, shown
 from .settings import CLI_VARIABLES, PREFIX, SETTINGS, Config, Setting, setting_of
 
 __all__ = [
@@ -24,9 +24,6 @@ __all__ = [
     "setting_of",
     "shown",
 ]
-
-flag = reading.flag
-shown = reading.shown
 
 _WHERE = {"app.config": "in app.config", "environment": "in the environment", "default": "by default"}
 _LIKENESS = 0.75
@@ -115,11 +112,11 @@ def _found(setting: Setting, config: Mapping[str, object], environ: Mapping[str,
     return setting.default, "default"
 
 
-def _plain(shown: str) -> str:
+def _plain(text: str) -> str:
     """Return text without its quotes."""
-    if len(shown) > 1 and shown[0] == shown[-1] and shown[0] in "'\"":
-        return shown[1:-1] or "(empty)"
-    return shown
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1] or "(empty)"
+    return text
 
 
 def _unknown(source: str, names: Mapping[str, object]) -> Iterator[str]:
@@ -129,6 +126,6 @@ def _unknown(source: str, names: Mapping[str, object]) -> Iterator[str]:
             continue
         near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_LIKENESS)
         if near:
-            yield f"{reading.shown(name)} {_WHERE[source]} is not a setting; did you mean {known[near[0]]}?"
+            yield f"{shown(name)} {_WHERE[source]} is not a setting; did you mean {known[near[0]]}?"
         elif source == "app.config":
-            yield f"{reading.shown(name)} {_WHERE[source]} is not a setting; remove it"
+            yield f"{shown(name)} {_WHERE[source]} is not a setting; remove it"
