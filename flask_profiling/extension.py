@@ -181,7 +181,7 @@ def examine(config: Mapping[str, object], environ: Mapping[str, str]) -> Conditi
 
 class _ProfilingBlueprint(Blueprint):
     """``app.register_blueprint(profiling_blueprint)`` is ``Profiling(app)``; where the gate is closed it registers
-    nothing."""
+    nothing. What hangs on it (``before_request``, ``after_request``, ``teardown_request``) counts, in every app."""
 
     def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override]  # a Flask is an App
         """Wire the app instead of registering this blueprint; ``url_prefix`` may be given, and follows a parent's."""
@@ -239,6 +239,9 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
         limit=ratelimit.RateLimit(app, config).check,
         around=_traced,
     )
+    # What hangs on the public blueprint counts, such as a login: left out, it would let everybody in unseen.
+    for hooks in ("before_request_funcs", "after_request_funcs", "teardown_request_funcs"):
+        getattr(blueprint, hooks).update(getattr(profiling_blueprint, hooks))
     app.register_blueprint(blueprint, url_prefix=config.url_prefix)
     app.extensions[EXTENSION] = ProfilingState(config, sessions, inspector)
     own_paths = frozenset(f"{config.url_prefix}/{name}" for name in views.ENDPOINTS)

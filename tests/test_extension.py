@@ -7,12 +7,13 @@ import logging
 import os
 import shutil
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-from flask import Blueprint, Flask, Response, send_file
+from flask import Blueprint, Flask, Response, abort, request, send_file
 from werkzeug.routing import BaseConverter
 from werkzeug.wsgi import FileWrapper
 
@@ -179,6 +180,24 @@ def test_the_endpoints_may_stand_at_the_root(tmp_path: Path, prefix: str) -> Non
     app = open_app(tmp_path)
     app.register_blueprint(profiling_blueprint, url_prefix=prefix)
     assert app.test_client().get("/status").status_code == 200
+
+
+def test_what_hangs_on_the_public_blueprint_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mark(response: Response) -> Response:
+        response.headers["X-Marked"] = "yes"
+        return response
+
+    for hooks in ("before_request_funcs", "after_request_funcs"):
+        monkeypatch.setattr(profiling_blueprint, hooks, defaultdict(list))
+    profiling_blueprint.before_request(lambda: abort(401) if "X-Admin" not in request.headers else None)
+    profiling_blueprint.after_request(mark)
+    app = open_app(tmp_path)
+    app.register_blueprint(profiling_blueprint)
+    refused = app.test_client().post(START)
+    assert (refused.status_code, refused.get_json()["error"]) == (401, "unauthorized")
+    assert refused.headers["X-Marked"] == "yes"
+    assert app.test_client().get("/debug/profiling/status", headers={"X-Admin": "me"}).status_code == 200
+    assert "X-Marked" not in app.test_client().get("/").headers
 
 
 @pytest.mark.parametrize(
