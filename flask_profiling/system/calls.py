@@ -20,6 +20,8 @@ _ADVICE = {
     errno.ENOENT: "it was removed meanwhile; start a new session, which makes it again",
     errno.EEXIST: f"a link or a file stands where a directory should be; remove it, or {_NO_WAY}",
     errno.ENOTDIR: f"a link or a file stands where a directory should be; remove it, or {_NO_WAY}",
+    errno.EISDIR: f"a directory stands where a file should be; remove it, or {_NO_WAY}",
+    errno.ENOTEMPTY: f"a directory stands where a file should be; remove it, or {_NO_WAY}",
     errno.ELOOP: f"a link stands where there should be none; remove it, or {_NO_WAY}",
 }
 

@@ -77,7 +77,13 @@ class PrivateDirectory:
             try_lock(descriptor)  # until it is closed; see sweep()
             try:
                 status = self._fill(descriptor, write)
-                held.replace(temporary, held, plain(name))
+                try:
+                    held.replace(temporary, held, plain(name))
+                except IsADirectoryError:
+                    if not self.below:
+                        raise
+                    held.rmdir(name)  # in a directory that is ours alone an empty one is nobody's
+                    held.replace(temporary, held, name)
             except BaseException:
                 with suppress(OSError):
                     held.unlink(temporary)

@@ -571,6 +571,26 @@ class TestRead:
             state.open_shared("lock")
         assert (state.path / "lock" / "kept").exists()
 
+    def test_an_empty_directory_in_the_way_of_a_file_in_a_directory_of_ours_is_removed(
+        self, private: PrivateDirectory
+    ) -> None:
+        state = private.child(".state")
+        state.prepare()
+        (state.path / "session.json").mkdir()
+        state.write_bytes("session.json", b"new")
+        assert tree(state.path) == {"session.json": b"new"}
+
+    def test_any_other_directory_in_the_way_of_a_file_stays(self, private: PrivateDirectory) -> None:
+        state = private.child(".state")
+        state.prepare()
+        for directory, kept in ((private, ""), (state, "kept")):
+            place = directory.path / "name"
+            (place / kept).mkdir(parents=True)
+            with pytest.raises(StorageFailed, match="a directory stands where a file should be; remove it"):
+                directory.write_bytes("name", b"new")
+            assert [path.name for path in place.iterdir()] == [kept] * bool(kept)
+            assert not [path for path in directory.path.iterdir() if path.name.startswith(".tmp-")]
+
     def test_opened_file_has_a_descriptor_and_closes_once(self, private: PrivateDirectory) -> None:
         private.write_bytes("name", b"content")
         file = private.open("name")
