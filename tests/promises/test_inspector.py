@@ -111,8 +111,8 @@ class TestP20InspectorIsClosedToStrangers:
                 client.send(frame)
             client.send(json.dumps({"id": 77, "method": "Runtime.evaluate", "params": {"expression": "1+1"}}))
             answer = answered(client, 77)
-        assert "value" not in answer.get("result", {}).get("result", {})
-        assert "exceptionDetails" in answer.get("result", {}) or "error" in answer
+        assert "value" not in answer["result"]["result"]
+        assert answer["result"]["exceptionDetails"]["exception"]["className"] == "EvalError"
         assert server.get("/dear").status == 200
         assert len(targets(port)) == 2
 
