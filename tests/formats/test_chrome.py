@@ -107,7 +107,7 @@ def test_equal_functions_share_a_frame() -> None:
         ("pages.py", "pages.py"),
     ],
 )
-def test_urls(file: str, url: str) -> None:
+def test_a_path_becomes_a_file_url_and_any_other_name_stays(file: str, url: str) -> None:
     assert url_of(file) == url
 
 
@@ -167,7 +167,7 @@ def test_without_care_they_would_not() -> None:
 
 
 @given(st.lists(st.integers(0, 100), max_size=50))
-def test_families(picks: list[int]) -> None:
+def test_the_eldest_and_its_younger_siblings_are_all_children_in_order(picks: list[int]) -> None:
     parents = [-1, *(pick % (place + 1) for place, pick in enumerate(picks))]
     eldest, younger = families(parents)
     for node in range(len(parents)):

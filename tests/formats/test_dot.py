@@ -179,7 +179,7 @@ def test_without_calls_there_is_nothing_to_draw() -> None:
         ("", ""),
     ],
 )
-def test_module_names(file: str, name: str) -> None:
+def test_a_file_is_named_as_it_would_be_imported(file: str, name: str) -> None:
     files = ["/srv/app/shop/pages.py", "/srv/app/lib/util.py", "/srv/app/shop/templates/page.html", file]
     assert ModuleNames(files).of(file) == name
 

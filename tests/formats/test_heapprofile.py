@@ -29,7 +29,7 @@ def total(node: Any) -> int:
 VIEW = Frame("/srv/shop/pages.py", 98, "pixel")
 
 
-def test_golden_bytes() -> None:
+def test_the_bytes_of_a_small_recording_are_these() -> None:
     sites = {
         (VIEW, Frame("/srv/shop/visits.py", 30, "remember")): Amount(900, 9, 800, 8),
         (VIEW,): Amount(70, 1, 70, 1),
