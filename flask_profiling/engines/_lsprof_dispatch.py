@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import EngineBusy
 from ._dispatch import TOOL_IDS, dispatcher, free_tool, listen, take_tool
 from ._lsprof_pool import (
+    RESUMABLE,
     RUNNING_NOTE,
     STRAY_NOTE,
     UNFINISHED_NOTE,
@@ -192,7 +193,10 @@ class MonitoringCollector:
         if not self._active:
             return  # stop() ends what is open
         frame: Any = sys._getframe()
-        # Frames that began before enter are not open in the profiler, which ignores an end when nothing is open.
+        # Frames that began before enter are not open in the profiler, which ignores an end when nothing is open. But a
+        # coroutine was suspended since, and then resumed by others, which began after enter.
+        if until is not None and until.f_code.co_flags & RESUMABLE:
+            until = None
         while frame is not None and frame is not until:
             end(frame.f_code, 0, None)
             frame = frame.f_back

@@ -37,7 +37,8 @@ STRAY_NOTE = (
     "edges."
 )
 
-_RESUMABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
+# code whose frames can be suspended
+RESUMABLE = CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR
 
 
 class StatsCall(Protocol):
@@ -172,7 +173,7 @@ def was_forgotten(slot: HasFrame) -> bool:
 
     A frame that can be suspended says nothing: it may be resumed.
     """
-    if slot.frame is None or slot.frame.f_code.co_flags & _RESUMABLE:
+    if slot.frame is None or slot.frame.f_code.co_flags & RESUMABLE:
         return False
     frame: FrameType | None = sys._getframe()
     while frame is not None:

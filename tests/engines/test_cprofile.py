@@ -174,6 +174,28 @@ def test_an_async_view_is_counted_in_the_thread_of_its_loop(engine: CProfileEngi
     }
 
 
+def test_what_resumes_a_followed_coroutine_ends_with_its_request(engine: CProfileEngine) -> None:
+    def enter() -> object:
+        return engine.enter("GET /x")
+
+    async def followed() -> None:
+        token = enter()
+        await workloads.inner(2)
+        engine.leave(token)
+
+    async def around() -> None:
+        await followed()
+
+    engine.start()
+    for _ in range(3):
+        workloads.drive(around())
+    graph = graphs(engine.stop())["GET /x"]
+    known, calls = counts(graph), edges(graph)
+    assert (known["around"], known["followed"], known["inner"]) == ((6, 6), (6, 6), (9, 9))
+    assert {edge: number for edge, number in calls.items() if "around" in edge} == {("around", "followed"): 6}
+    assert calls["followed", "inner"] == 6, "the first step of each began before its callers were heard of"
+
+
 def test_each_chunk_of_a_body_counts_for_its_route(engine: CProfileEngine) -> None:
     body = workloads.produce(3)
 
