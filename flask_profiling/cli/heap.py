@@ -13,7 +13,7 @@ from ..model import human_size
 from . import completion
 from .failure import Failure
 from .options import json_option, server, server_options, wants_json
-from .render import plain, progress, say, say_json, sentence, table
+from .render import plain, progress, say, say_json, sentence, show_notes, table
 
 if TYPE_CHECKING:
     from ..heapfile import ClassGrowth, Difference, Heap, Retained
@@ -56,9 +56,7 @@ def heap(ctx: click.Context) -> None:
         return
     artifacts = answer["artifacts"] if isinstance(answer["artifacts"], list) else []
     snapshots = [plain(path) for path in artifacts if str(path).endswith(".heapsnapshot")]
-    notes = answer.get("notes")
-    for note in notes if isinstance(notes, list) else ():
-        say(sentence(f"Note: {note}"))
+    show_notes(answer)
     if not snapshots:
         raise Failure("no snapshot was written; the notes say why, or ask: flask profiling doctor", code="no_snapshot")
     for path in snapshots:

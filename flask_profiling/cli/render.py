@@ -124,6 +124,13 @@ def sentence(text: str, *, indent: str = "") -> str:
     )
 
 
+def show_notes(answer: Mapping[str, object]) -> None:
+    """Print the sentences that a server's answer carries in ``notes``, if any."""
+    notes = answer.get("notes")
+    for note in notes if isinstance(notes, list) else ():
+        say(sentence(f"Note: {note}"))
+
+
 @contextlib.contextmanager
 def progress(
     doing: str,

@@ -11,7 +11,7 @@ from ..config import setting_of
 from ..model import human_size
 from .failure import Failure
 from .options import Server, server, server_options, span, span_or_off, wants_json
-from .render import is_terminal, moment, plain, say, say_json, sentence, show_failure, table
+from .render import is_terminal, moment, plain, say, say_json, show_failure, show_notes, table
 
 # ending of an artifact -> where people open it
 OPENED_WITH: dict[str, str] = {
@@ -119,7 +119,7 @@ def start_session(
         say_json(answer)
         return
     say(f"{_good('Started')} {plain(answer['sessionId'])}.")
-    _show_notes(answer)
+    show_notes(answer)
     if isinstance(answer.get("devToolsUrl"), str):
         say(f"DevTools: {plain(answer['devToolsUrl'])}")
     if answer.get("deadline"):
@@ -149,7 +149,7 @@ def stop_session(ctx: click.Context) -> None:
         say_json(answer)
         return
     say(f"{_good('Stopped')} {plain(answer['sessionId'])} after {plain(answer.get('duration') or 'an unknown time')}.")
-    _show_notes(answer)
+    show_notes(answer)
     slow = len(_mappings(answer.get("slowRequests")))
     if slow:
         say(f"It kept {_count(slow, 'slow request')}; list them with: flask profiling slow")
@@ -216,7 +216,7 @@ def clean(ctx: click.Context, yes: bool) -> None:
     cleaned = answer["cleaned"] if isinstance(answer["cleaned"], dict) else {}
     counted = f"{_count(cleaned.get('reports'), 'report')} of {_count(cleaned.get('sessions'), 'session')}"
     say(f"{_good('Deleted')} {counted}.")
-    _show_notes(answer)
+    show_notes(answer)
 
 
 def _confirmed(remote: Server) -> bool:
@@ -243,7 +243,7 @@ def _show_status(remote: Server, answer: Mapping[str, object]) -> None:
         say()
         for name, text in rows:
             say(f"  {name.ljust(width)}  {text}")
-    _show_notes(answer)
+    show_notes(answer)
 
 
 def _running(answer: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -295,11 +295,6 @@ def _by_session(files: Sequence[Mapping[str, object]]) -> dict[str, list[Mapping
     for file in files:
         groups.setdefault(str(file.get("sessionId", "?")), []).append(file)
     return {session: found[::-1] for session, found in groups.items()}
-
-
-def _show_notes(answer: Mapping[str, object]) -> None:
-    for note in _items(answer.get("notes")):
-        say(sentence(f"Note: {note}"))
 
 
 def _items(value: object) -> Sequence[object]:
