@@ -24,7 +24,10 @@ _INSISTING = 3
 
 @contextlib.contextmanager
 def served(ctx: click.Context, remote: Server, *, allow_remote: bool) -> Iterator[Target]:
-    """Give the server that was named, or serve the app until the block ends."""
+    """Give the server that was named, or serve the app until the block ends.
+
+    Raises Failure where the named one is not this machine, unless ``allow_remote``.
+    """
     if not server_is_named(ctx):
         given_prefix = None if remote.target.prefix == Target.parse("localhost").prefix else remote.target.prefix
         with serving(ctx.ensure_object(ScriptInfo), given_prefix) as target:
