@@ -243,6 +243,7 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
     for hooks in ("before_request_funcs", "after_request_funcs", "teardown_request_funcs"):
         getattr(blueprint, hooks).update(getattr(profiling_blueprint, hooks))
     app.register_blueprint(blueprint, url_prefix=config.url_prefix)
+    app.blueprints[EXTENSION] = profiling_blueprint  # others know it by identity: csrf.exempt(profiling_blueprint)
     app.extensions[EXTENSION] = ProfilingState(config, sessions, inspector)
     own_paths = frozenset(f"{config.url_prefix}/{name}" for name in views.ENDPOINTS)
 

@@ -193,6 +193,7 @@ def test_what_hangs_on_the_public_blueprint_counts(tmp_path: Path, monkeypatch: 
     profiling_blueprint.after_request(mark)
     app = open_app(tmp_path)
     app.register_blueprint(profiling_blueprint)
+    assert app.blueprints["profiling"] is profiling_blueprint, "Flask-WTF exempts blueprints by identity"
     refused = app.test_client().post(START)
     assert (refused.status_code, refused.get_json()["error"]) == (401, "unauthorized")
     assert refused.headers["X-Marked"] == "yes"
