@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import CodeType
 
-_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+# What happens in this package is no part of the profiled program.
+PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 
 def application_files(app_paths: Sequence[str] = ()) -> Callable[[str], bool]:
@@ -40,7 +41,7 @@ def application_code(app_paths: Sequence[str] = ()) -> Callable[[CodeType], bool
 
 def is_own_code(code: CodeType) -> bool:
     """Tell whether code is part of this package."""
-    return code.co_filename.startswith(_PACKAGE)
+    return code.co_filename.startswith(PACKAGE)
 
 
 def _judged(filename: str, named: tuple[str, ...], libraries: tuple[str, ...]) -> bool:
@@ -50,7 +51,7 @@ def _judged(filename: str, named: tuple[str, ...], libraries: tuple[str, ...]) -
         path = os.path.realpath(filename)
     except (OSError, ValueError):  # compiled under a name that no file can have, or the working directory is gone
         path = filename
-    if path.startswith(_PACKAGE):
+    if path.startswith(PACKAGE):
         return False
     if named:
         return path.startswith(named) or path + os.sep in named

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import operator
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +13,7 @@ from types import CodeType, FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..model import CallGraph, Cost, Function
-
-# What happens in this package is no part of the profiled program.
-_OWN_FILES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+from ._appcode import is_own_code
 
 # Code that is compiled anew for each request (templates from strings, namedtuples) would pile up in a profiler, which
 # knows functions by their code object: after so many requests we look, and above so many entries we add up and forget.
@@ -231,4 +228,4 @@ def _function(code: CodeType | str) -> Function:
 
 
 def _is_own(code: CodeType | str) -> bool:
-    return not isinstance(code, str) and code.co_filename.startswith(_OWN_FILES)
+    return not isinstance(code, str) and is_own_code(code)

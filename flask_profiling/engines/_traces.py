@@ -7,26 +7,24 @@ whole stack.
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import tracemalloc
 from _tracemalloc import _get_traces
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
-from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 
 from ..model.memory import Allocations, Amount, Frame, Stack
+from ._appcode import PACKAGE
 
 # newest frame first
 RawStack = tuple[tuple[str, int], ...]
 Trace = tuple[int, int, RawStack, int]
 Sums = dict[RawStack, tuple[int, int]]
 
-_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 # Every request comes in through the one, and an async view runs inside the other: neither tells that a frame is ours.
 # What is older than a request runs the server, which may be a command of ours.
-_DOOR, _AROUND_VIEWS = _PACKAGE + "middleware.py", _PACKAGE + "extension.py"
+_DOOR, _AROUND_VIEWS = PACKAGE + "middleware.py", PACKAGE + "extension.py"
 
 
 def taken(*, stop: bool) -> tuple[Sums, int]:
@@ -71,10 +69,10 @@ def without_own(sums: Sums) -> tuple[Sums, int]:
 def _is_own(stack: RawStack) -> bool:
     if stack[0][0] == tracemalloc.__file__:
         return True
-    if stack[0][0].startswith(_PACKAGE):
+    if stack[0][0].startswith(PACKAGE):
         return True
     within = takewhile(lambda file: file != _DOOR, (file for file, _ in stack))
-    return any(file.startswith(_PACKAGE) and file != _AROUND_VIEWS for file in within)
+    return any(file.startswith(PACKAGE) and file != _AROUND_VIEWS for file in within)
 
 
 def to_rows(sums: Sums) -> list[object]:
