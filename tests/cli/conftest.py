@@ -162,6 +162,19 @@ class Shell:
             stdin=subprocess.DEVNULL,
         )
 
+    def run_into_a_full_disk(self, *args: str) -> subprocess.CompletedProcess[str]:
+        with Path("/dev/full").open("wb") as full:
+            return subprocess.run(
+                self.argv(*args),
+                cwd=self.directory,
+                env=dict(self.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+            )
+
     def start(self, *args: str, **environ: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             self.argv(*args),

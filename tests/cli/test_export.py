@@ -120,17 +120,8 @@ def test_a_prof_file_is_never_read(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_behind_stdout_is_a_sentence(shell: Shell, tmp_path: Path) -> None:
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            shell.argv("profiling", "export", "--format", "pprof", "-o", "-", "--dir", str(archive(tmp_path))),
-            cwd=shell.directory,
-            env=dict(shell.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-        )
+    stored = str(archive(tmp_path))
+    done = shell.run_into_a_full_disk("profiling", "export", "--format", "pprof", "-o", "-", "--dir", stored)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "No space left on device" in done.stderr
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import click
 import pytest
@@ -127,16 +126,7 @@ def test_session_commands_never_load_an_app(shell: Shell, fake: FakeServer, plac
 @pytest.mark.parametrize("options", [(), ("--json",), ("--json", "--url", "ftp://nowhere")])
 def test_output_that_cannot_be_written_is_a_sentence(shell: Shell, fake: FakeServer, options: tuple[str, ...]) -> None:
     fake.on("GET /status", STATUS)
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            shell.argv("profiling", "status", "--url", fake.url, *options),
-            env=dict(shell.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-        )
+    done = shell.run_into_a_full_disk("profiling", "status", "--url", fake.url, *options)
     assert done.stderr.splitlines() == [
         "Error: the command broke off ([Errno 28] No space left on device); check the disk and the directory it runs in"
     ]
