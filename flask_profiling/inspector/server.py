@@ -150,24 +150,27 @@ class Inspector:
     def _listen(self) -> None:
         self._handle = self._handler()
         listener = _bound(self._port)
+        self._wait_on(listener)
         entry = Entry(listener.getsockname()[1], str(uuid.uuid4()), f"{self._title} (pid {os.getpid()})", self._url)
         try:
             self._registry.enter(entry)
         except (ProfilingError, OSError) as error:
             logger.warning("profiling: only port %d lists this process for DevTools: %s", entry.port, error)
         self._entry = entry
-        self._wait_on(listener)
 
     def _wait_on(self, listener: socket.socket) -> None:
-        """Let a thread accept connections; it knows the endpoint as long as there is an app that keeps it."""
-        self._listeners.append(listener)
+        """Let a thread accept connections; it knows the endpoint as long as there is an app that keeps it.
+
+        Raises RuntimeError where no thread can be had, the listener closed.
+        """
         listener.settimeout(_LOOK_SECONDS)
-        threading.Thread(
-            target=_accept,
-            args=(weakref.ref(self), listener, self._registry),
-            name="flask-profiling-inspector",
-            daemon=True,
-        ).start()
+        arguments = (weakref.ref(self), listener, self._registry)
+        try:
+            threading.Thread(target=_accept, args=arguments, name="flask-profiling-inspector", daemon=True).start()
+        except RuntimeError:
+            listener.close()
+            raise
+        self._listeners.append(listener)
 
     def look_at_port(self) -> None:
         """Listen on the wanted port too, where it has become free; called by the thread that waits anyway."""
@@ -176,13 +179,8 @@ class Inspector:
             if self._closing.is_set() or entry is None or len(self._listeners) > 1 or self._port in (0, entry.port):
                 return
             try:
-                listener = _bound_to(self._port)
-                self._wait_on(listener)
-            except OSError:
-                return
-            except RuntimeError:  # no more threads; the next look may find one
-                self._listeners.remove(listener)
-                listener.close()
+                self._wait_on(_bound_to(self._port))
+            except (OSError, RuntimeError):  # taken, or no descriptor or thread is left; the next look may find one
                 return
         logger.info("profiling: pid %d answers DevTools on port %d now", os.getpid(), self._port)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import logging
@@ -25,7 +26,8 @@ from flask_profiling.inspector.sources import Sources
 from flask_profiling.system import PrivateDirectory
 from tests.components import import_or_skip
 from tests.integration.servers import PROJECT, wait_for
-from tests.pythons import PYTHON
+from tests.ports import free_port
+from tests.pythons import PYTHON, run_alone
 
 from .fakes import FakeTarget
 
@@ -391,6 +393,31 @@ def test_the_sentence_goes_where_it_is_wanted(make: Make, caplog: pytest.LogCapt
     inspector.start(announce=said.append)
     assert said == [f"DevTools may attach to pid {os.getpid()}: {inspector.url}"]
     assert not caplog.records
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere a thread's stack is not bounded so")
+def test_where_no_thread_can_be_had_nothing_listens_and_nothing_is_listed(tmp_path: Path) -> None:
+    port = free_port()
+    finished = run_alone(
+        f"""
+        import resource, socket, threading
+        from pathlib import Path
+        from flask_profiling.inspector.registry import Registry
+        from flask_profiling.inspector.server import Inspector
+        from flask_profiling.system import PrivateDirectory
+        directory = PrivateDirectory(Path("out"), "inspectors")
+        inspector = Inspector(port={port}, title="shop", url="file:///", registry=Registry(directory), converse=print)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + (512 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        threading.stack_size(1 << 30)
+        inspector.start()
+        print(inspector.url, directory.names(), socket.socket().connect_ex(("127.0.0.1", {port})))
+        """,
+        tmp_path,
+    )
+    assert finished.stdout == f"None [] {errno.ECONNREFUSED}\n", finished.stderr
+    assert "DevTools cannot attach" in finished.stderr
 
 
 FORK = """
