@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import textwrap
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import flask_profiling
+from tests.pythons import PYTHON
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(flask_profiling.__file__).parent
@@ -55,7 +55,7 @@ def run(script: str, spool: Path, *options: str, environment: Mapping[str, str] 
     spool.mkdir(exist_ok=True)
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, *options, str(path), str(spool), str(PACKAGE)],
+        [PYTHON, *options, str(path), str(spool), str(PACKAGE)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
         cwd=PROJECT,
         capture_output=True,

@@ -18,6 +18,7 @@ import flask_profiling
 from flask_profiling.engines import EngineOptions, create
 from flask_profiling.engines.allocations import AllocationsEngine
 from flask_profiling.model import Allocations, Amount, Frame, Recording
+from tests.pythons import PYTHON, python_path
 
 PROJECT = Path(__file__).parents[2]
 PACKAGE = Path(flask_profiling.__file__).parent  # which may be installed elsewhere
@@ -378,9 +379,9 @@ def test_it_works_while_threads_allocate_and_warnings_are_errors(tmp_path: Path)
     path = tmp_path / "churning.py"
     path.write_text(textwrap.dedent(script))
     subprocess.run(
-        [sys.executable, "-W", "error", str(path), str(tmp_path)],
+        [PYTHON, "-W", "error", str(path), str(tmp_path)],
         cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        env={**os.environ, "PYTHONPATH": python_path()},
         check=True,
         timeout=100,
     )

@@ -19,6 +19,7 @@ from flask_profiling.engines import RequestEngine, create
 from flask_profiling.engines.cprofile import GREENLETS_NOTE, NOTES, CProfileEngine, greenlet_notes, pick_collector
 from flask_profiling.errors import Unavailable
 from tests.components import requires
+from tests.pythons import PYTHON
 
 from . import workloads
 from .harness import COLLECTORS, OPTIONS, assert_true, counts, edges, graphs, known_part, no_collections, request
@@ -580,5 +581,5 @@ print("exact")
 
 @requires("gevent")
 def test_greenlets_are_told_apart() -> None:
-    done = subprocess.run([sys.executable, "-c", GREENLETS], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([PYTHON, "-c", GREENLETS], capture_output=True, text=True, timeout=60)
     assert done.stdout == "exact\n", done.stderr
