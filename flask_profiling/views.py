@@ -90,7 +90,9 @@ def _places(state: BlueprintSetupState) -> tuple[tuple[str | None, str | None], 
     one, for who may ask is the gate's to say."""
     if state.app.url_map.host_matching:
         return (("<host>", None),)
-    if getattr(state.app, "subdomain_matching", False) and not state.subdomain:
+    # Before Flask 3.1 an app with a SERVER_NAME looks at the Host too.
+    by_host = getattr(state.app, "subdomain_matching", False) or state.app.config["SERVER_NAME"]
+    if by_host and not state.subdomain:
         return ((None, ""), (None, "<host>"))
     return ((None, state.subdomain),)
 
