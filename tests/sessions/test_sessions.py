@@ -319,7 +319,7 @@ def test_a_session_starts_also_where_its_place_among_the_others_cannot_be_noted(
     worker.sessions.start(CPU)
     worker.sessions.stop()
     (output / ".state" / "sequence.json").unlink()
-    (output / ".state" / "sequence.json").mkdir()
+    (output / ".state" / "sequence.json" / "of somebody").mkdir(parents=True)
     with caplog.at_level(logging.WARNING):
         worker.sessions.start(CPU)
     assert "could not take sequence.json" in caplog.text
