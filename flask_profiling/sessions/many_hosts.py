@@ -55,16 +55,6 @@ class ManyHosts(Sessions):
         self._attended_relay_at = float("-inf")
         self._relaying = False
 
-    def attend(self) -> None:
-        """Become a worker, as on one host, and begin to listen to the others."""
-        super().attend()
-        if not self._relaying and not self._closing.is_set():
-            self._relaying = True
-            self._quietly(
-                self._world.start_watcher,
-                partial(repeat, weakref.ref(self), self._closing, RELAY_INTERVAL, ManyHosts._listen),
-            )
-
     def start(self, options: SessionOptions, *, session_id: str | None = None) -> Started:
         """Start a session on all hosts; raises what a start on one host raises, AlreadyRunning for any host's."""
         started = super().start(options, session_id=session_id)
@@ -118,6 +108,14 @@ class ManyHosts(Sessions):
         super().forget()
 
     # -- the relay -----------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Look after the session, as on one host, and listen to the others."""
+        if not self._relaying:
+            listen = partial(repeat, weakref.ref(self), self._closing, RELAY_INTERVAL, ManyHosts._listen)
+            self._world.start_watcher(listen)
+            self._relaying = True
+        super()._watch()
 
     def _published(self, session: Session) -> frozenset[str]:
         """Publish a session to the other hosts; returns those that live and did not join in time."""

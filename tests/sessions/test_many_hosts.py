@@ -707,7 +707,7 @@ def test_the_listener_is_started_once_and_anew_in_a_forked_child(hub: Hub, tmp_p
     one.sessions.attend()
     one.sessions.attend()
     assert len(one.watchers) == 2  # one for the workers of this host, one for the others
-    assert [interval_of(watcher) for watcher in one.watchers] == [0.1, 0.25]
+    assert [interval_of(watcher) for watcher in one.watchers] == [0.25, 0.1]
     one.sessions.forget()
     assert hub.asked == ["one forget"]
     one.sessions.attend()
@@ -715,6 +715,21 @@ def test_the_listener_is_started_once_and_anew_in_a_forked_child(hub: Hub, tmp_p
     one.sessions.shut_down()
     one.sessions.attend()
     assert len(one.watchers) == 4
+
+
+def test_a_worker_that_had_no_thread_to_listen_with_tries_again_at_its_next_request(hub: Hub, tmp_path: Path) -> None:
+    one = host(hub, tmp_path, "one")
+    tried: list[float] = []
+
+    def start_watcher(watch: Callable[[], None]) -> None:
+        tried.append(interval_of(watch))
+        if len(tried) in (1, 3):
+            raise RuntimeError("can't start new thread")
+
+    one.sessions._world = replace(one.sessions._world, start_watcher=start_watcher)
+    for _ in range(4):
+        one.sessions.attend()
+    assert tried == [0.25, 0.25, 0.1, 0.1], "each until it runs, and no oftener"
 
 
 def test_a_process_that_ends_before_its_first_request_listens_to_nobody(hub: Hub, tmp_path: Path) -> None:
