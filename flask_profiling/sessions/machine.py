@@ -330,10 +330,9 @@ class Sessions:
         """Tell whether nobody alive takes part any more, or the session is long over its time."""
         if self._world.monotonic() > order.deadline + EXPIRY_GRACE:
             return True
-        session_id = order.session.id
-        if any(state.session_id == session_id for state in self._coordinator.workers()):
+        if any(state.session_id == order.session.id for state in self._coordinator.workers()):
             return False
-        return not self._coordinator.successor_expected(session_id)
+        return not self._coordinator.successor_expected(order.session.id)
 
     def _withdrawn(self, order: Order, *, by: str) -> Order | None:
         ended = order.ended(at=self._world.now(), monotonic=self._world.monotonic(), by=by)
@@ -380,8 +379,9 @@ class Sessions:
                 spool=self._coordinator.spool(session_id),
                 auto_generate=self._auto_generate,
             )
-        except BaseException as error:  # where that is the end of this process, the next one to come writes it all
-            settle = settle if isinstance(error, Exception) else self._coordinator.release
+        except BaseException as error:
+            if not isinstance(error, Exception):  # the end of this process: whoever comes next writes it all
+                settle = self._coordinator.release
             raise
         finally:
             self._quietly(settle, order)

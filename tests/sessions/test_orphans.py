@@ -64,6 +64,19 @@ def test_what_the_end_of_a_process_keeps_from_being_written_is_written_by_anothe
     assert list((output / ".state" / "parts").iterdir()) == []
 
 
+def test_what_a_full_disk_keeps_from_being_written_is_not_tried_again(output: Path) -> None:
+    worker = machine(output)
+    worker.sessions.start(CPU)
+
+    def write(*arguments: object, **named: object) -> Artifact:
+        raise DiskFull("there is no room; free some")
+
+    worker.sessions._store.write = write  # type: ignore[method-assign]
+    with pytest.raises(DiskFull):
+        worker.sessions.stop()
+    assert list((output / ".state" / "parts").iterdir()) == []
+
+
 def test_an_orphan_that_cannot_be_collected_does_not_keep_the_others(
     output: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
