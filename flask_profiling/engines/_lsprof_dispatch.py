@@ -213,7 +213,7 @@ class MonitoringCollector:
             (UNFINISHED_NOTE if flushed else RUNNING_NOTE, len(running)),
             (STRAY_NOTE, self._stray),
         )
-        return Harvest(self._pool.graphs(), notes)
+        return self._pool.harvest(notes)
 
     def abandon(self) -> None:
         """Switch the events off in a forked child."""

@@ -127,7 +127,7 @@ class GreenletCollector:
             (_LOST_NOTE, self._lost),
             (STRAY_NOTE, self._stray),
         )
-        return Harvest(self._pool.graphs(), notes)
+        return self._pool.harvest(notes)
 
     def abandon(self) -> None:
         """Take the hook away from the only thread of a forked child."""

@@ -143,7 +143,7 @@ class NativeCollector:
             (_DISTURBED_NOTE, self._disturbed),
             (STRAY_NOTE, self._stray),
         )
-        return Harvest(self._pool.graphs(), notes)
+        return self._pool.harvest(notes)
 
     def abandon(self) -> None:
         """Take the hook away from the only thread of a forked child."""

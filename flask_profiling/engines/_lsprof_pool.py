@@ -12,13 +12,15 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import CodeType, FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..model import CallGraph, Cost, Function
+from ..model import MORE, NO_COST, CallGraph, Cost, Function
 from ._appcode import is_own_code
 
 # Code that is compiled anew for each request (templates from strings, namedtuples) would pile up in a profiler, which
 # knows functions by their code object: after so many requests we look, and above so many entries we add up and forget.
-_LOOK_EVERY = 512
+_LOOK_EVERY = 128
 _ENTRIES_KEPT = 4096
+# Of code whose very names are new each time, so many functions are told apart before the end.
+MOST_FUNCTIONS = 100_000
 
 UNFINISHED_NOTE = "Requests still running at stop: {}. What they did until then is counted, as if it had ended there."
 RUNNING_NOTE = (
@@ -32,6 +34,10 @@ LEFT_OUT_NOTE = (
 STRAY_NOTE = (
     "Requests whose end was not seen in their own thread: {}. Functions that were running then are missing with their "
     "edges."
+)
+_MORE_NOTE = (
+    "Functions beyond the first {}, such as code compiled under new names again and again, were counted together as "
+    f"{MORE.name}."
 )
 
 # code whose frames can be suspended
@@ -80,6 +86,7 @@ class Harvest:
     notes: tuple[str, ...]
 
 
+K = TypeVar("K")
 P = TypeVar("P", bound=Profiler)
 
 
@@ -105,11 +112,14 @@ class Pool(Generic[P]):
     :meth:`take` and :meth:`give_back` are safe in any thread: single operations on lists and dicts, no lock.
     """
 
-    def __init__(self, make: Callable[[], P]) -> None:
+    def __init__(self, make: Callable[[], P], *, most_functions: int = MOST_FUNCTIONS) -> None:
         self.slots: list[Slot[P]] = []
         self._make = make
+        self._most = self._room = most_functions
+        self._is_full = False
         self._free: dict[str, list[Slot[P]]] = {}
-        self._folded: dict[str, CallGraph] = {}
+        # route -> functions, and edges
+        self._folded: dict[str, tuple[dict[Function, Cost], dict[tuple[Function, Function], Cost]]] = {}
         self._folding = threading.Lock()
 
     def take(self, route: str) -> Slot[P]:
@@ -146,17 +156,27 @@ class Pool(Generic[P]):
         """Return the slots that are in use now."""
         return [slot for slot in list(self.slots) if slot.running]
 
-    def graphs(self) -> dict[str, CallGraph]:
-        """Return the call graph of each route, of all finished calls. Called once, at the end."""
+    def harvest(self, notes: tuple[str, ...]) -> Harvest:
+        """Return the call graph of each route, of all finished calls, and these notes. Called once, at the end."""
         with self._folding:
+            self._room = sys.maxsize  # what is in profilers still is in memory anyway
             for slot in self.slots:
                 self._fold(slot.route, slot.profiler)
-            return dict(self._folded)
+            graphs = {route: CallGraph(*folded) for route, folded in self._folded.items()}
+            return Harvest(graphs, (*notes, *counted_notes((_MORE_NOTE, self._most * self._is_full))))
 
     def _fold(self, route: str, profiler: P) -> None:
         graph = graph_of(read_stats(profiler))
-        known = self._folded.get(route)
-        self._folded[route] = graph if known is None else CallGraph.merge([known, graph])
+        functions, edges = self._folded.setdefault(route, ({}, {}))
+        new = [function for function in graph.functions if function not in functions]
+        if len(new) > self._room:
+            self._is_full = True
+            graph = _together(graph, set(new[self._room :]))
+        self._room = max(0, self._room - len(new))
+        for function, cost in graph.functions.items():
+            _add(functions, function, cost)
+        for edge, cost in graph.edges.items():
+            _add(edges, edge, cost)
 
 
 class HasFrame(Protocol):
@@ -197,28 +217,45 @@ def read_stats(profiler: Profiler) -> Sequence[StatsRow]:
 
 def graph_of(stats: Iterable[StatsRow]) -> CallGraph:
     """Turn the rows of ``getstats()`` into a call graph, without the functions of this package."""
+    # One function may have several code objects: a module that was reloaded, a template that was compiled again.
     functions: dict[Function, Cost] = {}
     edges: dict[tuple[Function, Function], Cost] = {}
     for row in stats:
         if _is_own(row.code):
             continue
         caller = _function(row.code)
-        _add(functions, caller, row)
+        _add(functions, caller, _cost(row))
         for call in row.calls or ():
             # a callee that never returned has no row, so it must not have an edge
             if call.callcount and not _is_own(call.code):
-                _add(edges, (caller, _function(call.code)), call)
+                _add(edges, (caller, _function(call.code)), _cost(call))
     return CallGraph(functions, edges)
 
 
-K = TypeVar("K")
+def _together(graph: CallGraph, several: set[Function]) -> CallGraph:
+    """Count several functions as one, whose calls of each other are inside it."""
+    functions: dict[Function, Cost] = {}
+    edges: dict[tuple[Function, Function], Cost] = {}
+    place = dict.fromkeys(several, MORE)
+    for function, cost in graph.functions.items():
+        _add(functions, place.get(function, function), cost)
+    for (caller, callee), cost in graph.edges.items():
+        _add(edges, (place.get(caller, caller), place.get(callee, callee)), cost)
+    inside = edges.get((MORE, MORE), NO_COST)
+    calls, primitive_calls, self_time, total_time = functions[MORE]
+    functions[MORE] = Cost(
+        calls, max(0, primitive_calls - inside.calls), self_time, max(self_time, total_time - inside.total_time)
+    )
+    return CallGraph(functions, edges)
 
 
-def _add(costs: dict[K, Cost], key: K, row: StatsCall) -> None:
-    # one function may have several code objects: a module that was reloaded, a template that was compiled again
-    cost = Cost(row.callcount, row.callcount - row.reccallcount, row.inlinetime, row.totaltime)
+def _add(costs: dict[K, Cost], key: K, cost: Cost) -> None:
     known = costs.get(key)
     costs[key] = cost if known is None else known + cost
+
+
+def _cost(row: StatsCall) -> Cost:
+    return Cost(row.callcount, row.callcount - row.reccallcount, row.inlinetime, row.totaltime)
 
 
 def _function(code: CodeType | str) -> Function:

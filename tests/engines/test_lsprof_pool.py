@@ -11,7 +11,7 @@ import pytest
 
 from flask_profiling.engines._lsprof_pool import Pool, Slot, graph_of, read_stats, was_forgotten
 from flask_profiling.engines._lsprof_python import Entry, PythonProfiler, SubEntry
-from flask_profiling.model import Cost, Function
+from flask_profiling.model import MORE, Cost, Function
 
 HERE = __file__
 
@@ -46,14 +46,16 @@ def test_what_was_given_up_is_counted_and_forgotten() -> None:
     other = pool.take("GET /a")
     call(other.profiler, code("a"))
     assert pool.slots == [other]
-    graph = pool.graphs()["GET /a"]
+    graph = pool.harvest(()).routes["GET /a"]
     assert [cost.calls for cost in graph.functions.values()] == [2]
 
 
 def test_a_route_without_calls_has_an_empty_graph() -> None:
     pool = Pool(PythonProfiler)
     pool.give_back(pool.take("GET /a"))
-    assert pool.graphs()["GET /a"].functions == {}
+    harvest = pool.harvest(("a note",))
+    assert harvest.routes["GET /a"].functions == {}
+    assert harvest.notes == ("a note",)
 
 
 def test_code_objects_of_one_function_are_one_function() -> None:
@@ -80,6 +82,54 @@ def test_edges_lead_to_functions_that_are_there() -> None:
     graph = graph_of(rows)
     assert set(graph.functions) == {Function(HERE, 1, "a"), Function("~", 0, "<built-in method builtins.len>")}
     assert graph.edges == {}
+
+
+class Filled:
+    """A profiler that returns given rows."""
+
+    def __init__(self, *rows: Entry) -> None:
+        self._rows = rows
+
+    def getstats(self) -> list[Entry]:
+        return list(self._rows)
+
+
+def test_functions_beyond_the_most_are_counted_as_one_and_said() -> None:
+    a, b, c, d, e = (code(name) for name in "abcde")
+    filled = iter(
+        [
+            Filled(
+                Entry(a, 1, 0, 9.0, 1.0, [SubEntry(b, 1, 0, 8.0, 2.0)]),
+                Entry(b, 1, 0, 8.0, 2.0, [SubEntry(c, 2, 0, 6.0, 3.0)]),
+                Entry(c, 2, 0, 6.0, 3.0, [SubEntry(d, 4, 0, 3.0, 3.0)]),
+                Entry(d, 4, 0, 3.0, 3.0, None),
+            ),
+            Filled(Entry(a, 1, 0, 3.0, 1.0, [SubEntry(e, 1, 0, 2.0, 2.0)]), Entry(e, 1, 0, 2.0, 2.0, None)),
+            Filled(Entry(e, 1, 0, 5.0, 5.0, None)),
+        ]
+    )
+    pool = Pool(lambda: next(filled), most_functions=2)
+    pool.give_up(pool.take("GET /a"))
+    pool.give_up(pool.take("GET /a"))
+    pool.give_back(pool.take("GET /a"))
+    harvest = pool.harvest(("a note",))
+    graph = harvest.routes["GET /a"]
+    first, second, last = Function(HERE, 1, "a"), Function(HERE, 1, "b"), Function(HERE, 1, "e")
+    assert graph.functions == {
+        first: Cost(2, 2, 2.0, 12.0),
+        second: Cost(1, 1, 2.0, 8.0),
+        MORE: Cost(7, 3, 8.0, 8.0),
+        last: Cost(1, 1, 5.0, 5.0),
+    }, "at the end all that there is is told apart"
+    assert {edge: cost.calls for edge, cost in graph.edges.items()} == {
+        (first, second): 1,
+        (second, MORE): 2,
+        (MORE, MORE): 4,
+        (first, MORE): 1,
+    }
+    assert harvest.notes[0] == "a note"
+    assert harvest.notes[1].startswith("Functions beyond the first 2, ")
+    assert harvest.notes[1].endswith("were counted together as (more functions).")
 
 
 @pytest.mark.parametrize("enabled", [True, False])
