@@ -15,12 +15,13 @@ class Leaked:
     """What one route keeps for ever."""
 
 
+# Both do a little themselves, more than recording their calls takes: else nothing of their own is left to show.
 def hot() -> int:
-    return spin(30_000)
+    return spin(30_000) + sum(range(5_000))
 
 
 def mild() -> int:
-    return spin(10_000)
+    return spin(10_000) + sum(range(5_000))
 
 
 def spin(times: int) -> int:

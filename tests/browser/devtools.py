@@ -144,14 +144,13 @@ def all_activities(page: Page) -> list[Activity]:
     wait_until(lambda: activities(page), "rows of the table")
     found: dict[Activity, None] = {}
     while True:
-        shown = activities(page)
-        found.update(dict.fromkeys(shown))
+        found.update(dict.fromkeys(activities(page)))
         if not page.locator("tr:visible").last.evaluate(_SCROLL_DOWN):
             return list(found)
-        wait_until(lambda before=shown: activities(page) != before, "rows further down")
+        page.evaluate(_DRAWN)
 
 
-# Lets a chart take the room that it has now, which it does in steps.
+# Lets a chart take the room that it has now, which it does in steps, or a table draw the rows that it was scrolled to.
 _DRAWN = """
 async () => {
     for (let frame = 0; frame < 60; frame++) await new Promise(drawn => requestAnimationFrame(drawn));

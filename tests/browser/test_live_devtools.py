@@ -59,9 +59,10 @@ def open_panel(stage: tuple[Server, Browser, str]) -> Iterator[object]:
         page.close()
 
 
-def record(page: Page) -> None:
+def record(page: Page, server: Server) -> None:
     page.get_by_role("button", name="Record - Ctrl").click()
     page.get_by_text("Tracing").wait_for()
+    wait_for(lambda: server.status()["active"], "the session of the recording")  # the panel says so before it has begun
 
 
 def stop(page: Page) -> None:
@@ -87,9 +88,8 @@ def test_chrome_inspect_lists_every_worker(stage: tuple[Server, Browser, str]) -
 def test_a_recording_names_the_hot_function_under_busy_threads(server: Server, open_panel: object) -> None:
     assert callable(open_panel)
     page = open_panel("timeline")
-    record(page)
+    record(page, server)
     assert set(server.load(["/work"] * 60, threads=4)) == {200}
-    assert server.status()["active"] is True
     stop(page)
     open_tab(page, "Bottom-up")
     wait_for(lambda: any("spin" in " ".join(cells) for cells in rows(page)), "the hot function")
@@ -114,7 +114,7 @@ def test_a_recording_names_the_hot_function_under_busy_threads(server: Server, o
 def test_the_source_of_a_recorded_function_is_shown(server: Server, open_panel: object) -> None:
     assert callable(open_panel)
     page = open_panel("timeline")
-    record(page)
+    record(page, server)
     server.load(["/work"] * 10)
     stop(page)
     page.get_by_role("tab", name="Bottom-up").click()
@@ -132,7 +132,7 @@ def test_a_recording_while_a_session_runs_is_refused_in_the_console(server: Serv
     assert callable(open_panel)
     page = open_panel("timeline")
     session_id = server.start().json()["sessionId"]
-    record(page)
+    record(page, server)
     stop(page)
     page.get_by_role("tab", name="Bottom-up").click()
     wait_for(lambda: any("(idle)" in " ".join(cells) for cells in rows(page)), "the empty profile")
