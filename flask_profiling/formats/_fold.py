@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..model import ROOT
+from ..model import ROOT, Function
+
+# what stands for several paths
+MORE = Function("", 0, "(more functions)")
 
 
 @dataclass(frozen=True, slots=True)
