@@ -137,4 +137,4 @@ def count_objects() -> HeapSummary:
     for address, count in counts.items():
         name = class_name(classes[address])
         found[name] = (found.get(name, (0, 0))[0] + count, 0)
-    return HeapSummary(len(objects), 0, False, found)
+    return HeapSummary(len(objects), 0, False, found).of_largest(_heapchild.CLASSES_TOLD)

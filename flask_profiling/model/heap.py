@@ -8,7 +8,7 @@ flat table of rows with five columns. No object of the host, no file name and no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, ClassVar, NamedTuple, Protocol
 
 from . import _json
@@ -18,6 +18,9 @@ STRIDE = 5
 
 # A target that is not known yet; the root is number 0 and nothing ever points to it.
 LATE = 0
+
+# what stands for the classes that a summary does not tell by name
+_OTHERS = "(other classes)"
 
 
 class Label(NamedTuple):
@@ -122,9 +125,19 @@ class HeapSummary:
         return sum(size for _, size in self.classes.values())
 
     def largest(self, count: int) -> Iterable[tuple[str, int, int]]:
-        """Return (class, objects, bytes) of the ``count`` classes that hold the most bytes."""
-        rows = sorted(self.classes.items(), key=lambda item: (-item[1][1], item[0]))
+        """Return (class, objects, bytes) of the ``count`` classes that hold the most bytes, or the most objects where
+        no bytes were counted."""
+        rows = sorted(self.classes.items(), key=lambda item: (-item[1][1], -item[1][0], item[0]))
         return [(name, *numbers) for name, numbers in rows[:count]]
+
+    def of_largest(self, count: int) -> HeapSummary:
+        """Return the same with only the ``count`` largest classes by name; what the others hold is added up in one row,
+        so that the sums stay those of all objects."""
+        rows = list(self.largest(len(self.classes)))
+        kept = {name: (objects, size) for name, objects, size in rows[:count]}
+        if rest := rows[count:]:
+            kept[_OTHERS] = (sum(objects for _, objects, _ in rest), sum(size for _, _, size in rest))
+        return replace(self, classes=kept)
 
     def merged_with(self, other: HeapSummary) -> HeapSummary:
         """Add up the heaps of two workers."""

@@ -349,6 +349,18 @@ def test_the_summary_agrees_with_the_file(tmp_path: Path) -> None:
     assert recording["notes"] == ["The heap snapshot leaves out the contents of strings, bytes and numbers."]
 
 
+def test_a_summary_of_many_classes_adds_up_to_the_whole_heap(tmp_path: Path) -> None:
+    script = "classes = [type(f'C{i}', (), {}) for i in range(300)]; made = [cls() for cls in classes]\n"
+    [recording] = run(script + "say(snapshot('a').to_json())", tmp_path / "spool")
+    taken = Snapshot(tmp_path / "spool/a.heapsnapshot")
+    assert isinstance(recording, dict)
+    rows = recording["data"]["classes"]
+    assert rows[-1][0] == "(other classes)" and len(rows) == 201
+    roots = 1 + len(list(taken.edges(0)))
+    assert sum(count for _, count, _ in rows) == len(taken) - roots
+    assert sum(size for _, _, size in rows) == sum(taken.sizes)
+
+
 def test_a_linked_list_of_100_000_and_nesting_as_deep_are_walked(tmp_path: Path) -> None:
     run(
         """

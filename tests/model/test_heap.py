@@ -22,6 +22,19 @@ def test_the_largest_classes_come_first() -> None:
     assert ONE.merged_with(TWO).largest(2) == [("app.Order", 4, 900), ("dict", 4, 364)]
 
 
+def test_without_sizes_the_most_numerous_come_first() -> None:
+    counted = HeapSummary(6, 0, False, {"a": (1, 0), "b": (3, 0), "c": (2, 0)})
+    assert counted.largest(2) == [("b", 3, 0), ("c", 2, 0)]
+
+
+def test_what_is_not_told_by_name_is_told_in_one_row() -> None:
+    both = ONE.merged_with(TWO)
+    told = both.of_largest(1)
+    assert told.classes == {"app.Order": (4, 900), "(other classes)": (11, 434)}
+    assert (told.nodes, told.edges, told.size) == (both.nodes, both.edges, both.size)
+    assert both.of_largest(3) == both
+
+
 def test_a_summary_comes_back_from_json() -> None:
     assert DATA_KINDS[ONE.kind].from_json(ONE.to_json()) == ONE
 
