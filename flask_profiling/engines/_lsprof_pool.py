@@ -12,7 +12,7 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from types import CodeType, FrameType
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..model import NO_COST, CallGraph, Cost, Function
+from ..model import MORE, NO_COST, CallGraph, Cost, Function
 from ._appcode import is_own_code
 
 # Code that is compiled anew for each request (templates from strings, namedtuples) would pile up in a profiler, which
@@ -21,8 +21,6 @@ _LOOK_EVERY = 128
 _ENTRIES_KEPT = 4096
 # Of code whose very names are new each time, so many functions are told apart before the end.
 MOST_FUNCTIONS = 100_000
-# what stands for the others
-MORE = Function("", 0, "(more functions)")
 
 UNFINISHED_NOTE = "Requests still running at stop: {}. What they did until then is counted, as if it had ended there."
 RUNNING_NOTE = (

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import Unavailable
-from ..model import ROOT, CallGraph, Function, RouteTimes, SessionRecording, inclusive
+from ..model import MORE, ROOT, CallGraph, Function, RouteTimes, SessionRecording, inclusive
 from ._collected import call_graphs, call_tree, counts_calls, notes, plausible
-from ._fold import MORE, largest
+from ._fold import largest
 from ._labels import is_library_file
 from ._paths import Paths, paths
 from ._report import FunctionTable, reasons_column, session_facts

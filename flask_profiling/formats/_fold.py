@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..model import ROOT, Function
-
-# what stands for several paths
-MORE = Function("", 0, "(more functions)")
+from ..model import ROOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import Unavailable
-from ..model import ROOT, CallGraphs, CallTree, Function, SessionRecording, SlowRequests, inclusive, utc
+from ..model import MORE, ROOT, CallGraphs, CallTree, Function, SessionRecording, SlowRequests, inclusive, utc
 from . import slow
 from ._collected import call_tree, notes, plausible
-from ._fold import MORE, largest
+from ._fold import largest
 from ._labels import is_library_file
 from ._paths import Paths, of_tree, paths
 from ._sections import sections

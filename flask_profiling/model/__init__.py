@@ -3,7 +3,7 @@ beyond merging and JSON, no clock, no file, no Flask."""
 
 from __future__ import annotations
 
-from .graph import NO_COST, CallGraph, CallGraphs, Cost, Function
+from .graph import MORE, NO_COST, CallGraph, CallGraphs, Cost, Function
 from .heap import HeapSummary
 from .memory import Allocations, Amount, Frame, Growth
 from .requests import RouteTimes, bucket_of
@@ -27,6 +27,7 @@ from .words import human_size, utc
 
 __all__ = [
     "DATA_KINDS",
+    "MORE",
     "NO_COST",
     "RECORDING_VERSION",
     "ROOT",

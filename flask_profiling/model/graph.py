@@ -72,6 +72,8 @@ def _cost(cells: Sequence[object]) -> Cost:
 
 
 NO_COST = Cost(0, 0, 0.0, 0.0)
+# what stands for several functions that are not told apart
+MORE = Function("", 0, "(more functions)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from types import CodeType, FrameType
 
 import pytest
 
-from flask_profiling.engines._lsprof_pool import MORE, Pool, Slot, graph_of, read_stats, was_forgotten
+from flask_profiling.engines._lsprof_pool import Pool, Slot, graph_of, read_stats, was_forgotten
 from flask_profiling.engines._lsprof_python import Entry, PythonProfiler, SubEntry
-from flask_profiling.model import Cost, Function
+from flask_profiling.model import MORE, Cost, Function
 
 HERE = __file__
 
