@@ -341,6 +341,19 @@ def test_call_graphs_alone_have_a_report_that_marks_what_is_estimated(browser: B
         assert "2 calls" in seen.text("#around .around > div:first-child")
 
 
+def test_callers_and_callees_of_call_graphs_follow_the_route(browser: Browser, tmp_path: Path) -> None:
+    routes = {"GET /": [call("page", 0.0, call("query", 0.02))], "POST /": [call("checkout", 0.0, call("query", 0.03))]}
+    subject = recording({route: profiled(calls) for route, calls in routes.items()})
+    with report(browser, tmp_path / "report.html", subject) as seen:
+        callers = seen.page.locator("#around .around > div:first-child button")
+        seen.page.locator("#functions").get_by_role("button", name="query").click()
+        assert callers.all_inner_texts() == ["checkout", "page"]
+        assert "50.0 ms" in seen.text("#around .self")
+        seen.page.locator("#route").select_option(label="GET /")
+        assert callers.all_inner_texts() == ["page"]
+        assert "20.0 ms" in seen.text("#around .self")
+
+
 def test_without_calls_there_is_still_something_to_read(browser: Browser, tmp_path: Path) -> None:
     with report(browser, tmp_path / "report.html", replace(shop(), recordings=())) as seen:
         assert not seen.page.locator("#flame-card").is_visible()

@@ -127,7 +127,7 @@
   function costsOf(label) {
     const callers = new Map(), callees = new Map(), mine = { calls: 0, self: 0, total: 0 };
     const add = (map, key, count, us) => { const item = map.get(key) || { calls: 0, total: 0 }; item.calls += count; item.total += us; map.set(key, item); };
-    if (data.costs) {
+    if (data.costs && state.route < 0) {
       for (const [item, count, self, total] of data.costs.functions) if (item === label) Object.assign(mine, { calls: count, self, total });
       for (const [a, b, count, total] of data.costs.edges) { if (b === label) add(callers, a, count, total); if (a === label) add(callees, b, count, total); }
       return { callers, callees, mine };
