@@ -20,7 +20,6 @@ MOST_NODES_OF_REQUESTS = 8_000
 MOST_ESTIMATED = 5_000
 MOST_LANES = 24
 _MOST_LANE_ITEMS = 12_000
-_MOST_EDGES = 4_000
 
 # Kinds of functions, as the script knows them.
 _APPLICATION, _LIBRARY, _ROUTE, _FOLDED = range(4)
@@ -167,14 +166,14 @@ def _costs(recording: SessionRecording, known: FunctionTable) -> dict[str, objec
         return known.of(function, is_route=False, is_library=is_library_file(function.file)) if drawn is None else drawn
 
     places = {function: number_of(function) for function in graph.functions}
-    heaviest = sorted(graph.edges.items(), key=lambda item: item[1].total_time, reverse=True)[:_MOST_EDGES]
     return {
         "functions": [
             [places[function], cost.calls, _us(cost.self_time), _us(cost.total_time)]
             for function, cost in graph.functions.items()
         ],
         "edges": [
-            [places[caller], places[callee], cost.calls, _us(cost.total_time)] for (caller, callee), cost in heaviest
+            [places[caller], places[callee], cost.calls, _us(cost.total_time)]
+            for (caller, callee), cost in graph.edges.items()
         ],
     }
 

@@ -199,6 +199,15 @@ def test_functions_that_are_too_small_to_be_drawn_are_counted() -> None:
     assert edges["load", "tiny"] == 2
 
 
+def test_a_function_keeps_all_its_callers_however_short_the_calls() -> None:
+    shared = call("shared", 1e-6)
+    subject = recording({"GET /": profiled([call(f"caller_{number}", 1e-6, shared) for number in range(5000)])})
+    data = data_of(subject)
+    names = [row[2] for row in data["functions"]]
+    callers = {names[caller] for caller, callee, _, _ in data["costs"]["edges"] if names[callee] == "shared"}
+    assert callers == {f"caller_{number}" for number in range(5000)}
+
+
 def test_a_session_without_calls_has_a_report_too() -> None:
     data = data_of(replace(shop(), recordings=()))
     assert data["nodes"]["fn"] == []
