@@ -18,7 +18,6 @@ from ._report import FunctionTable, reasons_column, session_facts
 # More than a screen can show; the largest of either recording are kept.
 MOST_NODES = 6_000
 _MOST_ESTIMATED = 4_000
-_MOST_ROWS = 4_000
 _MOST_CHANGES = 120
 _OF_A_CHANGE = ("kind", "route", "name", "before", "after", "regression", "beginsHere")
 
@@ -216,7 +215,6 @@ def _costs(sides: Sequence[tuple[SessionRecording, Rename]], known: FunctionTabl
                 row = rows.setdefault((route, rename(function)), [[0, 0, 0], [0, 0, 0]])
                 mine = (cost.calls, round(plausible(cost.self_time) * 1e6), round(plausible(cost.total_time) * 1e6))
                 row[side] = [a + b for a, b in zip(row[side], mine, strict=True)]
-    heaviest = sorted(rows.items(), key=lambda item: -max(item[1][0][2], item[1][1][2]))[:_MOST_ROWS]
     return [
         [
             known.of(Function("", 0, route), is_route=True, is_library=False),
@@ -224,5 +222,5 @@ def _costs(sides: Sequence[tuple[SessionRecording, Rename]], known: FunctionTabl
             *before,
             *after,
         ]
-        for (route, function), (before, after) in heaviest
+        for (route, function), (before, after) in rows.items()
     ]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from flask_profiling.formats import _difference
-from flask_profiling.model import CallTree, Function, SessionRecording
+from flask_profiling.model import CallTree, Function, RouteTimes, SessionRecording
 from tests.formats.calls import Call, call, call_trees, profiled, recording
 from tests.formats.differences import BASE_ID, LIBRARY, NEW_ID, page_of, sessions
 from tests.formats.test_html import HOSTILE, Reader, big, checked_policy, checked_to_refer_to_nothing
@@ -77,6 +77,19 @@ def test_call_graphs_bring_their_exact_costs_by_route() -> None:
     assert costs["GET /", "price"] == [10, 40_000, 40_000, 60, 240_000, 240_000]
     assert costs["GET /", "page"] == [10, 20_000, 170_000, 20, 40_000, 420_000]
     assert data_of(*sessions(of_tree=True))["costs"] is None
+
+
+def test_the_calls_of_a_function_are_counted_in_every_route() -> None:
+    small = [call(f"small_{number}", 1e-6) for number in range(1000)]
+    routes = [f"GET /{number}" for number in range(5)]
+    plain = recording(dict.fromkeys(routes, profiled(small)))
+    subject = replace(plain, requests=dict.fromkeys(routes, RouteTimes(1, 0, 0.1, 0.0, {})))
+    data = data_of(subject, subject)
+    calls: dict[str, int] = {}
+    for _, function, before, *_ in data["costs"]:
+        name = data["functions"][function][2]
+        calls[name] = calls.get(name, 0) + before
+    assert calls == {f"small_{number}": 5 for number in range(1000)}
 
 
 def test_calls_of_call_graphs_are_those_of_the_caller_and_of_the_route_itself() -> None:
