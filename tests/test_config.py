@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 from typing import get_type_hints
@@ -11,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_profiling.config import CLI_VARIABLES, SETTINGS, Config, Setting, describe, flag, load, session_options
+from flask_profiling.config import (
+    CLI_VARIABLES,
+    SETTINGS,
+    Config,
+    Setting,
+    describe,
+    flag,
+    load,
+    session_options,
+    setting_of,
+    shown,
+)
 from flask_profiling.errors import BadRequest, ConfigurationError
 from flask_profiling.model import SessionOptions
 
@@ -84,6 +96,7 @@ def test_every_setting_is_named_once() -> None:
     keys = [setting.key for setting in SETTINGS]
     assert len(keys) == len(set(keys))
     assert not set(keys) & set(CLI_VARIABLES)
+    assert [setting_of(key).key for key in keys] == keys
 
 
 # -- where values come from --------------------------------------------------------------------------------------------
@@ -142,7 +155,10 @@ GOOD: list[tuple[str, object, object]] = [
     ("MAX_DURATION", 0.25, 0.25),
     ("MAX_DURATION", 604800, 604800.0),
     ("MAX_SESSIONS", 1, 1),
+    ("MAX_SESSIONS", 100_000, 100_000),
     ("MAX_BYTES", 5, 5),
+    ("MAX_BYTES", 1, 1),
+    ("MAX_BYTES", 2**63 - 1, 2**63 - 1),
     ("MAX_BYTES", "1073741824", 2**30),
     ("MAX_BYTES", "1GiB", 2**30),
     ("MAX_BYTES", "1 gib", 2**30),
@@ -156,6 +172,9 @@ GOOD: list[tuple[str, object, object]] = [
     ("OUTPUT_DIR", "/var/tmp/x", Path("/var/tmp/x")),
     ("OUTPUT_DIR", Path("a/b"), Path("a/b")),
     ("OUTPUT_DIR", "../profiles", Path("../profiles")),
+    ("OUTPUT_DIR", " var/profiling\n", Path("var/profiling")),
+    ("APP_PATHS", os.pathsep.join(("src/shop", "", " lib ")), ("src/shop", "lib")),
+    ("APP_PATHS", [Path("src/shop"), "lib", ""], ("src/shop", "lib")),
     ("TOKEN", "s3cr3t!~", "s3cr3t!~"),
     ("TOKEN", "fromfile\n", "fromfile"),
     ("RATE_LIMIT", " 5 per second ", "5 per second"),
@@ -210,7 +229,11 @@ BAD: list[tuple[str, object]] = [
     ("MAX_DURATION", "nan"),
     ("MAX_DURATION", "5m"),
     ("MAX_SESSIONS", 0),
+    ("MAX_SESSIONS", 100_001),
     ("MAX_BYTES", 0),
+    ("MAX_BYTES", True),
+    ("MAX_BYTES", 2**63),
+    ("MAX_BYTES", "1\u212aB"),
     ("MAX_BYTES", "0.1B"),
     ("MAX_BYTES", "1 G"),
     ("MAX_BYTES", "999999999999999TiB"),
@@ -219,7 +242,10 @@ BAD: list[tuple[str, object]] = [
     ("CPU", 1),
     ("HEAP_VALUES", "all"),
     ("LIMITER", ""),
+    ("APP_PATHS", 5),
+    ("APP_PATHS", ["src", 5]),
     ("OUTPUT_DIR", ""),
+    ("OUTPUT_DIR", "  "),
     ("OUTPUT_DIR", "."),
     ("OUTPUT_DIR", "/"),
     ("OUTPUT_DIR", ".."),
@@ -242,6 +268,7 @@ BAD: list[tuple[str, object]] = [
     ("COORDINATOR", "http://host"),
     ("COORDINATOR", "redis://"),
     ("COORDINATOR", "redis:///0"),
+    ("INSPECTOR_PORT", -1),
     ("INSPECTOR_PORT", 65536),
     ("URL_PREFIX", "debug"),
     ("URL_PREFIX", "/"),
@@ -253,6 +280,7 @@ BAD: list[tuple[str, object]] = [
     ("URL_PREFIX", "/a?b"),
     ("URL_PREFIX", 5),
     ("CPU", Hostile()),
+    ("HEAP", Hostile()),
 ]
 
 
@@ -276,6 +304,15 @@ def test_all_mistakes_are_in_one_message() -> None:
     assert "PROFILING_CPU is 'x' in app.config" in message
     assert "PROFILING_MAX_BYTES is 'lots' in the environment" in message
     assert "'PROFILING_CPUU' in app.config is not a setting; did you mean PROFILING_CPU?" in message
+
+
+def test_one_mistake_is_told_as_one() -> None:
+    assert mistake({"PROFILING_CPU": "x"}).startswith("profiling cannot start; correct one setting:\n")
+
+
+def test_a_long_value_is_cut_and_what_fits_is_whole() -> None:
+    assert shown("x" * 58) == f"'{'x' * 58}'"
+    assert shown("x" * 59) == f"'{'x' * 59}..."
 
 
 def test_a_mistake_in_a_value_cannot_forge_a_line() -> None:
@@ -310,6 +347,11 @@ def test_allowed_hosts_need_a_token() -> None:
         {"PROFILING_ALLOWED_HOSTS": "staging.example"}
     )
     assert load({"PROFILING_ALLOWED_HOSTS": "staging.example", "PROFILING_TOKEN": "t"}, {}).token == "t"
+
+
+def test_a_token_that_cannot_be_is_not_said_to_be_missing() -> None:
+    message = mistake({"PROFILING_ALLOWED_HOSTS": "staging.example", "PROFILING_TOKEN": "two words"})
+    assert "PROFILING_TOKEN is (hidden) in app.config; it must be text of visible ASCII characters" in message
 
 
 def test_a_token_of_white_space_is_no_token() -> None:
@@ -368,9 +410,28 @@ def test_every_setting_is_described_with_its_source() -> None:
     assert rows["PROFILING_CPU"].problem == ""
 
 
-def test_an_address_is_described_without_its_password() -> None:
-    rows = {row.key: row.value for row in describe({"PROFILING_COORDINATOR": "redis://me:hunter2@h:1/0?x=y"}, {})}
-    assert rows["PROFILING_COORDINATOR"] == "redis://***@h:1/0?***"
+@pytest.mark.parametrize(
+    ("value", "described"),
+    [
+        ("redis://me:hunter2@h:1/0?x=y", "redis://***@h:1/0?***"),
+        ("redis://h:1/0?x=y", "redis://h:1/0?***"),
+        ("redis://h:1/0", "redis://h:1/0"),
+        ("localhost", "localhost"),
+        (5, "5"),
+    ],
+)
+def test_an_address_is_described_without_its_password(value: object, described: str) -> None:
+    rows = {row.key: row.value for row in describe({"PROFILING_COORDINATOR": value}, {})}
+    assert rows["PROFILING_COORDINATOR"] == described
+
+
+@pytest.mark.parametrize(
+    ("value", "described"),
+    [("it's", "it's"), ('"a"', '"a"'), ("", "(empty)"), (11, "11"), (["a"], "['a']"), ("x" * 99, f"'{'x' * 59}...")],
+)
+def test_a_value_is_described_without_the_quotes_around_it_alone(value: object, described: str) -> None:
+    rows = {row.key: row.value for row in describe({"PROFILING_CPU": value}, {})}
+    assert rows["PROFILING_CPU"] == described
 
 
 anything = st.one_of(
@@ -481,7 +542,25 @@ def test_the_bound_of_seconds_is_the_configured_one() -> None:
 def test_a_start_of_nothing_is_refused() -> None:
     with pytest.raises(BadRequest, match="all off; turn at least one"):
         session_options(DEFAULTS, {"cpu": "off", "heap": False}, textual=False)
-    assert session_options(DEFAULTS, {"cpu": "off", "heap": False, "allocations": 1}, textual=False).allocations == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"cpu": "cprofile", "heap": False, "allocations": 0},
+        {"cpu": "off", "heap": True, "allocations": 0},
+        {"cpu": "off", "heap": False, "allocations": 1},
+    ],
+)
+def test_one_of_cpu_heap_and_allocations_is_enough(values: dict[str, object]) -> None:
+    config = load({"PROFILING_ALLOCATIONS": 3}, {})
+    options = session_options(config, values, textual=False)
+    assert values == {"cpu": options.cpu, "heap": options.heap, "allocations": options.allocations}
+
+
+def test_of_many_unknown_fields_five_are_named() -> None:
+    with pytest.raises(BadRequest, match="unknown: 'a', 'b', 'c', 'd', 'e', use cpu, heap, "):
+        session_options(DEFAULTS, dict.fromkeys("abcdefg", 1), textual=False)
 
 
 def test_a_refusal_stays_short_whatever_was_sent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ __all__ = [
 
 _WHERE = {"app.config": "in app.config", "environment": "in the environment", "default": "by default"}
 _LIKENESS = 0.75
+_QUOTED = re.compile(r"""(['"])(.*)\1""")
 
 # key -> a closer look at the parsed text that this room cannot take itself; raises ValueError
 Checks = Mapping[str, Callable[[str], object]]
@@ -114,9 +116,8 @@ def _found(setting: Setting, config: Mapping[str, object], environ: Mapping[str,
 
 def _plain(text: str) -> str:
     """Return text without its quotes."""
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1] or "(empty)"
-    return text
+    quoted = _QUOTED.fullmatch(text)
+    return text if quoted is None else quoted[2] or "(empty)"
 
 
 def _unknown(source: str, names: Mapping[str, object]) -> Iterator[str]:
@@ -124,7 +125,7 @@ def _unknown(source: str, names: Mapping[str, object]) -> Iterator[str]:
     for name in names:
         if not isinstance(name, str) or not name.startswith(PREFIX) or name in {*known.values(), *CLI_VARIABLES}:
             continue
-        near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=_LIKENESS)
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), known, cutoff=_LIKENESS)
         if near:
             yield f"{shown(name)} {_WHERE[source]} is not a setting; did you mean {known[near[0]]}?"
         elif source == "app.config":

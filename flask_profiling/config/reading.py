@@ -140,10 +140,10 @@ def paths(value: object) -> tuple[str, ...]:
 
 def directory(value: object) -> Path:
     """Read a directory of its own: it is made private and old files in it are deleted, so no ``/``, ``.`` or ``..``."""
-    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    if not isinstance(path, str) or not path.strip() or "\0" in path or Path(path.strip()).name in ("", ".."):
+    path = os.fspath(value).strip() if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str) or "\0" in path or Path(path).name in ("", ".."):
         raise ValueError("not a directory of its own")
-    return Path(path.strip())
+    return Path(path)
 
 
 def _matching(pattern: re.Pattern[str], found: str) -> str:
