@@ -13,8 +13,10 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+from flask_profiling.model import RouteTimes
 from tests.browser.test_report import NAMELESS, Seen, browser, opened
 from tests.components import requires
+from tests.formats.calls import call, profiled, recording
 from tests.formats.differences import page_of, sessions
 
 pytestmark = [requires("chromium", "playwright"), pytest.mark.timeout(180)]
@@ -121,6 +123,23 @@ def test_a_change_leads_to_its_function(tree: Seen) -> None:
     tree.page.locator("#changes").get_by_role("button", name="pages:fresh").click()
     assert tree.text("#around .self b") == "fresh"
     assert "0 → 20 new" in tree.text("#around .self")
+
+
+def test_lists_that_are_cut_off_say_how_much_is_missing(browser: Browser, tmp_path: Path) -> None:
+    fresh = [call(f"fresh_{number}", 1e-6) for number in range(2100)]
+    times = {"GET /": RouteTimes(1, 0, 0.1, 0.0, {})}
+    base, new = (
+        replace(recording({"GET /": profiled([call("page", 1e-6, *calls)])}), requests=times) for calls in ([], fresh)
+    )
+    with opened(browser, tmp_path / "changed.html", page_of(base, new)) as seen:
+        seen.page.locator("#around").get_by_role("button", name="page", exact=True).click()
+        assert seen.page.locator("#around li").last.inner_text() == "and 2,088 more"
+        assert seen.page.locator("#only li").last.inner_text() == "and 1,900 more"
+        seen.page.get_by_role("button", name="show all").click()
+        assert seen.text("#functions-sum").endswith("showing 2,000")
+        seen.page.get_by_role("button", name="show more").click()
+        assert len(seen.rows("#changes")) == 120
+        assert "1,980 more" in seen.text("#changes-sum")
 
 
 def test_every_control_has_a_name(tree: Seen) -> None:

@@ -354,6 +354,16 @@ def test_callers_and_callees_of_call_graphs_follow_the_route(browser: Browser, t
         assert "20.0 ms" in seen.text("#around .self")
 
 
+def test_lists_that_are_cut_off_say_how_much_is_missing(browser: Browser, tmp_path: Path) -> None:
+    callers = [call(f"caller_{number}", 1e-6, call("query", 1e-6)) for number in range(2100)]
+    with report(browser, tmp_path / "report.html", recording({"GET /": profiled(callers)})) as seen:
+        assert seen.text("#around .self b") == "query"
+        assert seen.page.locator("#around li").last.inner_text() == "and 2,088 more"
+        seen.page.get_by_role("button", name="show all").click()
+        assert len(seen.rows("#functions")) == 2000
+        assert seen.text("#functions-sum") == "2,101 functions · showing 2,000"
+
+
 def test_without_calls_there_is_still_something_to_read(browser: Browser, tmp_path: Path) -> None:
     with report(browser, tmp_path / "report.html", replace(shop(), recordings=())) as seen:
         assert not seen.page.locator("#flame-card").is_visible()

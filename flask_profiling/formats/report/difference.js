@@ -173,10 +173,10 @@
   const change = (pair) => el("span", { className: "change " + (pair[NEW] > pair[BASE] ? "up" : "down"), text: times(...pair) });
   function list(map, none) {
     const heft = ({ calls, total }) => data.counted ? Math.abs(calls[NEW] - calls[BASE]) || 1e-9 * Math.abs(total[NEW] - total[BASE]) : Math.abs(total[NEW] - total[BASE]);
-    const rows = [...map.entries()].sort((a, b) => heft(b[1]) - heft(a[1])).slice(0, 12);
+    const rows = [...map.entries()].sort((a, b) => heft(b[1]) - heft(a[1]));
     if (!rows.length) return el("p", { className: "muted", text: none });
-    return el("ul", {}, ...rows.map(([label, item]) => el("li", {}, el("div", {}, nameButton(label),
-      data.counted && F[label].kind !== ROUTE ? el("span", { className: "n" }, arrow(item.calls, amount) + " ", change(item.calls)) : el("span", { className: "n", text: arrow(item.total, time) })))));
+    return firstOf(rows, 12, ([label, item]) => el("li", {}, el("div", {}, nameButton(label),
+      data.counted && F[label].kind !== ROUTE ? el("span", { className: "n" }, arrow(item.calls, amount) + " ", change(item.calls)) : el("span", { className: "n", text: arrow(item.total, time) }))));
   }
   function showAround(label) {
     around = label;
@@ -216,22 +216,21 @@
     const rows = functionRows(false).filter(shown).sort((a, b) => (state.down ? 1 : -1) * compare(a, b));
     const titles = [["calls", "Calls (exact)"], ["self", "Own time"], ["total", "Time in all"]].filter(([key]) => data.counted || key !== "calls");
     const head = el("tr", {}, heading("Function", "name"), ...titles.flatMap(([key, text]) => [heading(text, key, true), el("th", { className: "n", scope: "col", text: "change" })]));
-    const body = rows.slice(0, state.all ? 2000 : SHOWN).map((row) => el("tr", {},
+    const [few, others] = fewOf(rows, SHOWN, state, showFunctions);
+    const body = few.map((row) => el("tr", {},
       el("td", {}, nameButton(row.label), el("span", { className: "file", text: F[row.label].where, title: F[row.label].full })),
       ...titles.flatMap(([key]) => both(row[key], key === "calls" ? amount : time))));
     $("functions").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
-    const summary = [plural(rows.length, "function") + ", the largest change first · " + scope()];
-    if (!state.all && rows.length > SHOWN) summary.push(` · showing ${SHOWN} · `, el("button", { className: "link", type: "button", text: "show all", onclick: () => { state.all = true; showFunctions(); } }));
-    $("functions-sum").replaceChildren(...summary);
+    $("functions-sum").replaceChildren(plural(rows.length, "function") + ", the largest change first · " + scope(), ...others);
   }
   function showOnly() {
     const rows = functionRows(false).filter(shown);
     const there = (row, side) => row.calls[side] || row.total[side];
     const part = (title, side) => {
       const found = rows.filter((row) => there(row, side) && !there(row, 1 - side)).sort((a, b) => b.total[side] - a.total[side]);
-      const items = found.slice(0, 200).map((row) => el("li", {}, el("div", {}, el("span", {}, nameButton(row.label), el("span", { className: "file", text: F[row.label].where })),
-        el("span", { className: "n", text: (data.counted ? plural(Math.round(row.calls[side]), "call") + " · " : "") + time(row.total[side]) }))));
-      return el("div", {}, el("h3", { text: `${title} (${found.length})` }), items.length ? el("ul", {}, ...items) : el("p", { className: "muted", text: "none" }));
+      const item = (row) => el("li", {}, el("div", {}, el("span", {}, nameButton(row.label), el("span", { className: "file", text: F[row.label].where })),
+        el("span", { className: "n", text: (data.counted ? plural(Math.round(row.calls[side]), "call") + " · " : "") + time(row.total[side]) })));
+      return el("div", {}, el("h3", { text: `${title} (${found.length})` }), found.length ? firstOf(found, 200, item) : el("p", { className: "muted", text: "none" }));
     };
     $("only").replaceChildren(part("Only in the base", BASE), part("Only in the new session", NEW));
   }
@@ -257,7 +256,8 @@
     $("changes").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
     $("changes").hidden = !rows.length;
     const summary = [changes.length ? "where a change begins; calls are exact, times are loose" : `nothing changed among ${plural(data.compared, "number")}`];
-    if (rows.length < changes.length) summary.push(` · ${number(data.changed - rows.length)} more, mostly because of these · `, el("button", { className: "link", type: "button", text: "show more", onclick: () => { state.allChanges = true; showChanges(); } }));
+    if (rows.length < data.changed) summary.push(` · ${number(data.changed - rows.length)} more, mostly because of these`);
+    if (rows.length < changes.length) summary.push(" · ", el("button", { className: "link", type: "button", text: "show more", onclick: () => { state.allChanges = true; showChanges(); } }));
     $("changes-sum").replaceChildren(...summary);
   }
   function showRoutes() {

@@ -85,6 +85,16 @@ function options(select, first, items) {
   select.append(el("option", { value: "-1", text: first }), ...items.map(([value, text]) => el("option", { value, text })));
   select.disabled = items.length < 2;
 }
+// A list of the first of many: how many more there are stands at its end.
+const firstOf = (rows, most, item) => el("ul", {}, ...rows.slice(0, most).map(item), rows.length > most ? el("li", { className: "muted", text: `and ${number(rows.length - most)} more` }) : null);
+// The rows of a long table that are shown, few until all are asked for, and what to say of the others.
+const MOST_ROWS = 2000;
+function fewOf(rows, few, state, show) {
+  const most = state.all ? MOST_ROWS : few;
+  if (rows.length <= most) return [rows, []];
+  const all = el("button", { className: "link", type: "button", text: "show all", onclick: () => { state.all = true; show(); } });
+  return [rows.slice(0, most), [` · showing ${number(most)}`, ...(state.all ? [] : [" · ", all])]];
+}
 // What makes the heads of a table's columns: pressed, they sort by their key, and again the other way around.
 const sortedBy = (state, show) => (text, key, isNumber) => {
   const sorted = state.sort === key ? (state.down ? " ↓" : " ↑") : "";

@@ -150,14 +150,14 @@
   }
   const nameButton = (label) => el("button", { className: "link name", type: "button", text: F[label].name, title: F[label].full, onclick: () => showAround(label) });
   function listOf(map, whole, none) {
-    const rows = [...map.entries()].sort((a, b) => b[1].total - a[1].total).slice(0, 12);
+    const rows = [...map.entries()].sort((a, b) => b[1].total - a[1].total);
     if (!rows.length) return el("p", { className: "muted", text: none });
-    return el("ul", {}, ...rows.map(([label, cost]) => {
+    return firstOf(rows, 12, ([label, cost]) => {
       const bar = el("span", { className: "share" });
       bar.style.width = Math.min(100, (100 * cost.total) / (whole || 1)) + "%";
       const counts = cost.calls && (data.costs || (data.counted && state.thread < 0)) && F[label].kind !== ROUTE ? plural(cost.calls, "call") + " · " : "";
       return el("li", {}, el("div", {}, nameButton(label), el("span", { className: "n", text: counts + time(cost.total) })), bar);
-    }));
+    });
   }
   function showAround(label) {
     around = label;
@@ -193,16 +193,15 @@
     const rows = functionRows(), most = rows.reduce((sum, row) => sum + row.self, 0);
     const isCounted = rows.some((row) => row.calls) && (data.costs || state.thread < 0);
     const head = el("tr", {}, heading("Function", "name"), heading("Own", "self", true), heading("Total", "total", true), isCounted ? heading("Calls", "calls", true) : null);
-    const body = rows.slice(0, state.all ? 2000 : SHOWN).map((row) => {
+    const [shown, others] = fewOf(rows, SHOWN, state, showFunctions);
+    const body = shown.map((row) => {
       const bar = el("span", { className: "share" });
       bar.style.width = (100 * row.self) / (most || 1) + "%";
       return el("tr", {}, el("td", {}, nameButton(row.label), el("span", { className: "file", text: F[row.label].where, title: F[row.label].full }), bar),
         el("td", { className: "n", text: time(row.self) }), el("td", { className: "n", text: time(row.total) }), isCounted ? el("td", { className: "n", text: number(row.calls) }) : null);
     });
     $("functions").replaceChildren(el("thead", {}, head), el("tbody", {}, ...body));
-    const summary = [plural(rows.length, "function")];
-    if (!state.all && rows.length > SHOWN) summary.push(` · showing ${SHOWN} · `, el("button", { className: "link", type: "button", text: "show all", onclick: () => { state.all = true; showFunctions(); } }));
-    $("functions-sum").replaceChildren(...summary);
+    $("functions-sum").replaceChildren(plural(rows.length, "function"), ...others);
   }
   function hottest(label) {
     const costs = new Map();
