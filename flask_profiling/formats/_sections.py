@@ -35,13 +35,17 @@ def files(named: Sequence[tuple[str, int, str]]) -> Section:
 
 
 def _heap(data: HeapSummary) -> Section:
-    size = f"{data.size / 1e6:,.1f} MB in {sum(count for count, _ in data.classes.values()):,} objects"
+    objects = f"{sum(count for count, _ in data.classes.values()):,} objects"
+    size = f"{data.size / 1e6:,.1f} MB in " if data.size else ""
     how = "every object counted" if data.exact else "counted while the program ran on, so not exact"
+    columns = [["Class", "t"], ["Objects", "n"], ["Bytes", "n"]]
+    if not data.size:  # where no snapshot could be taken, sizes are not known
+        columns.pop()
     return {
         "title": "Memory at the stop",
-        "text": f"{size}; {how}",
-        "columns": [["Class", "t"], ["Objects", "n"], ["Bytes", "n"]],
-        "rows": [list(row) for row in data.largest(_MOST_ROWS)],
+        "text": f"{size}{objects}; {how}",
+        "columns": columns,
+        "rows": [list(row[: len(columns)]) for row in data.largest(_MOST_ROWS)],
     }
 
 

@@ -261,5 +261,13 @@ def test_each_kind_of_memory_has_a_section(kind: str) -> None:
     assert all(len(row) == len(section["columns"]) for row in section["rows"])
 
 
+def test_objects_that_were_only_counted_have_no_sizes() -> None:
+    counted = Recording("heap", HeapSummary(1200, 0, False, {"shop.Item": (1200, 0)}))
+    (section,) = data_of(replace(shop(), recordings=(counted,)))["sections"]
+    assert section["text"] == "1,200 objects; counted while the program ran on, so not exact"
+    assert section["columns"] == [["Class", "t"], ["Objects", "n"]]
+    assert section["rows"] == [["shop.Item", 1200]]
+
+
 def test_no_kind_of_data_is_forgotten() -> None:
     assert set(DATA_KINDS) == {"apptree", "callgraphs", "calltree", "slowrequests"} | set(MEMORY)
