@@ -352,7 +352,7 @@ def _body_fields() -> dict[str, object]:
     if request.mimetype not in ("", "application/json"):
         raise BadRequest("the body is not declared as JSON; send it with Content-Type: application/json")
     try:
-        if body.count(b"[") > _MOST_BRACKETS:
+        if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
             raise RecursionError
         fields = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
