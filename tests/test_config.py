@@ -389,6 +389,8 @@ def test_a_check_from_outside_lands_in_the_same_message() -> None:
 
     with pytest.raises(ConfigurationError, match=r"correct 2 (.|\n)*PROFILING_HEAP(.|\n)*RATE_LIMIT is 'often'"):
         load({"PROFILING_RATE_LIMIT": "often", "PROFILING_HEAP": "x"}, {}, checks={"PROFILING_RATE_LIMIT": refuse})
+    rows = {row.key: row.problem for row in describe({}, {}, checks={"PROFILING_RATE_LIMIT": refuse})}
+    assert rows["PROFILING_RATE_LIMIT"].startswith("it must be a rate limit such as ")
 
 
 def test_a_check_is_handed_the_parsed_text() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import ClassVar, NamedTuple, TypeVar
 
 from . import _json
@@ -52,22 +51,8 @@ class Cost(NamedTuple):
         calls, primitive, self_time, total_time = other
         return Cost(self[0] + calls, self[1] + primitive, self[2] + self_time, self[3] + total_time)
 
-    def to_json(self) -> list[object]:
-        """Return ``[calls, primitive_calls, self_time, total_time]``."""
-        return list(self)
 
-    @classmethod
-    def from_json(cls, value: object) -> Cost:
-        """Read what :meth:`to_json` wrote; raises DamagedData."""
-        return _cost(_json.row(value, 4))
-
-
-def _cost(cells: Sequence[object]) -> Cost:
-    calls, primitive, self_time, total_time = cells
-    if type(calls) is type(primitive) is int and type(self_time) is type(total_time) is float:  # all but always
-        sound = calls >= 0 <= primitive and isfinite(self_time) and isfinite(total_time)
-        if sound:
-            return Cost(calls, primitive, self_time, total_time)
+def _cost(calls: object, primitive: object, self_time: object, total_time: object) -> Cost:
     return Cost(_json.count(calls), _json.count(primitive), _json.real(self_time), _json.real(total_time))
 
 
@@ -119,12 +104,12 @@ class CallGraph:
             file, line, name, *cost = _json.row(item, 7)
             function = Function(_json.text(file), _json.integer(line), _json.text(name))
             known.append(function)
-            functions[function] = _cost(cost)
+            functions[function] = _cost(*cost)
         edges: dict[tuple[Function, Function], Cost] = {}
         for item in _json.sequence(document.get("edges")):
             caller, callee, *cost = _json.row(item, 6)
             edge = known[_json.index(caller, len(known))], known[_json.index(callee, len(known))]
-            edges[edge] = _cost(cost)
+            edges[edge] = _cost(*cost)
         return cls(functions, edges)
 
 

@@ -16,7 +16,7 @@ _STEPS_PER_DOUBLING = 8
 
 def bucket_of(seconds: float) -> int:
     """Return the histogram bucket of a duration in seconds."""
-    return max(0, math.ceil(math.log2(max(seconds * 1e6, 1.0)) * _STEPS_PER_DOUBLING))
+    return math.ceil(math.log2(max(seconds * 1e6, 1.0)) * _STEPS_PER_DOUBLING)
 
 
 class TracedRequest(NamedTuple):
@@ -50,8 +50,7 @@ class RouteTimes:
 
     def quantile(self, fraction: float) -> float:
         """Return the wall time in seconds that ``fraction`` of the requests did not exceed, within 9 %."""
-        # a damaged recording may hold more than a float can
-        wanted = max(1, math.ceil(fraction * min(self.requests, 2**53)))
+        wanted = math.ceil(fraction * self.requests)
         seen = 0
         for bucket in sorted(self.buckets):
             seen += self.buckets[bucket]

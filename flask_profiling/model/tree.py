@@ -15,12 +15,14 @@ _Key = TypeVar("_Key")
 
 # what stands above the root of a route
 ROOT = -1
+# µs that a float holds exactly: no step of a timeline is longer
+_LONGEST = 2**53
 
 
 def inclusive(parents: Sequence[int], own: Iterable[float]) -> list[float]:
     """Return what each node and all below it have together; parents come before their children."""
     totals = list(own)
-    for node in range(len(totals) - 1, -1, -1):
+    for node in reversed(range(len(totals))):
         if parents[node] != ROOT:
             totals[parents[node]] += totals[node]
     return totals
@@ -55,7 +57,7 @@ class Track:
     def from_json(cls, value: object, *, nodes: int, routes: int) -> Track:
         """Read what :meth:`to_json` wrote, for a tree of so many nodes and routes; raises DamagedData."""
         document = _json.mapping(value)
-        times = list(accumulate(_whole(document.get("steps"), lowest=0, highest=None)))
+        times = list(accumulate(_whole(document.get("steps"), lowest=0, highest=_LONGEST)))
         entered = _whole(document.get("nodes"), lowest=ROOT, highest=nodes - 1)
         requests = [_json.row(row, 3) for row in _json.sequence(document.get("requests"))]
         return cls(
@@ -339,7 +341,7 @@ def _add(costs: dict[_Key, Cost], key: _Key, cost: Cost) -> None:
     costs[key] = costs.get(key, NO_COST) + cost
 
 
-def _whole(value: object, *, lowest: int, highest: int | None) -> Sequence[int]:
+def _whole(value: object, *, lowest: int, highest: int) -> Sequence[int]:
     """Return a column of whole numbers within bounds; there are hundreds of thousands, so they are checked as one."""
     column = _json.sequence(value)
     if not column:
@@ -347,7 +349,7 @@ def _whole(value: object, *, lowest: int, highest: int | None) -> Sequence[int]:
     if set(map(type, column)) != {int}:
         raise DamagedData("expected a list of whole numbers; delete the damaged file")
     numbers: Sequence[int] = column  # type: ignore[assignment]  # all are, as was just seen
-    if min(numbers) < lowest or (highest is not None and max(numbers) > highest):
+    if min(numbers) < lowest or max(numbers) > highest:
         raise DamagedData("a number in a timeline is out of its bounds; delete the damaged file")
     return numbers
 

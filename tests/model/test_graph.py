@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 
 from flask_profiling.errors import DamagedData
-from flask_profiling.model import NO_COST, CallGraph, CallGraphs, Cost, Function
+from flask_profiling.model import MORE, NO_COST, CallGraph, CallGraphs, Cost, Function
 from tests.formats.calls import Call, call_trees, profiled
 from tests.model.documents import through_json
 
@@ -26,6 +28,15 @@ def test_graphs_add_up_by_function_and_edge() -> None:
         {PAGE: Cost(1, 1, 0.25, 1.0), SLEEP: Cost(4, 4, 1.25, 1.25)}, {(PAGE, SLEEP): Cost(3, 3, 0.75, 0.75)}
     )
     assert ONE.functions[SLEEP] == Cost(3, 3, 0.75, 0.75)
+
+
+def test_each_number_of_a_cost_adds_up_on_its_own() -> None:
+    one, other = CallGraph({PAGE: Cost(5, 3, 2.0, 7.0)}, {}), CallGraph({PAGE: Cost(10, 20, 30.0, 40.0)}, {})
+    assert CallGraph.merge([one, other]).functions == {PAGE: Cost(15, 23, 32.0, 47.0)}
+
+
+def test_several_functions_together_stand_in_no_file() -> None:
+    assert (MORE.file, MORE.line) == ("", 0)
 
 
 def test_calls_that_no_edge_leads_to_are_the_routes_own() -> None:
@@ -64,6 +75,31 @@ def test_an_edge_between_functions_that_are_not_there_is_refused(edge: list[floa
         CallGraph.from_json(document)
 
 
+@pytest.mark.parametrize(
+    "cost",
+    [
+        [-1, 1, 0.0, 0.0],
+        [1, -1, 0.0, 0.0],
+        [True, 1, 0.0, 0.0],
+        [1.0, 1, 0.0, 0.0],
+        [2**256, 1, 0.0, 0.0],
+        [1, 2**256, 0.0, 0.0],
+        [1, 1, math.inf, 0.0],
+        [1, 1, 0.0, math.nan],
+    ],
+)
+def test_a_cost_that_cannot_be_is_refused(cost: list[float]) -> None:
+    with pytest.raises(DamagedData):
+        CallGraph.from_json({"functions": [[*PAGE, *cost]], "edges": []})
+    with pytest.raises(DamagedData):
+        CallGraph.from_json({"functions": [[*PAGE, 1, 1, 0.0, 0.0]], "edges": [[0, 0, *cost]]})
+
+
+def test_times_without_a_fraction_are_read_as_seconds() -> None:
+    graph = CallGraph.from_json({"functions": [[*PAGE, 1, 1, 2, 3]], "edges": []})
+    assert graph.functions == {PAGE: Cost(1, 1, 2.0, 3.0)}
+
+
 def test_routes_of_two_workers_add_up() -> None:
     merged = CallGraphs({"GET /": ONE}).merged_with(CallGraphs({"GET /": ONE, "POST /": ONE}))
     assert merged == CallGraphs({"GET /": CallGraph.merge([ONE, ONE]), "POST /": ONE})
@@ -89,11 +125,3 @@ def test_two_recordings_added_up_are_one_of_both(one: tuple[Call, ...], other: t
 def test_it_survives_json(calls: tuple[Call, ...]) -> None:
     graph = profiled(calls)
     assert CallGraph.from_json(through_json(graph.to_json())) == graph
-
-
-def test_a_cost_alone_survives_json() -> None:
-    cost = Cost(3, 2, 0.25, 1.5)
-    assert cost.to_json() == [3, 2, 0.25, 1.5]
-    assert Cost.from_json(through_json(cost.to_json())) == cost
-    with pytest.raises(DamagedData):
-        Cost.from_json([3, 2, 0.25])

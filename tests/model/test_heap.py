@@ -16,6 +16,8 @@ def test_two_workers_add_up() -> None:
     both = ONE.merged_with(TWO)
     assert (both.nodes, both.edges, both.exact, both.size) == (15, 21, False, 1334)
     assert both.classes == {"dict": (4, 364), "list": (7, 70), "app.Order": (4, 900)}
+    assert TWO.merged_with(ONE).exact is False
+    assert ONE.merged_with(ONE).exact is True
 
 
 def test_the_largest_classes_come_first() -> None:
@@ -25,6 +27,11 @@ def test_the_largest_classes_come_first() -> None:
 def test_without_sizes_the_most_numerous_come_first() -> None:
     counted = HeapSummary(6, 0, False, {"a": (1, 0), "b": (3, 0), "c": (2, 0)})
     assert counted.largest(2) == [("b", 3, 0), ("c", 2, 0)]
+
+
+def test_of_classes_that_hold_as_much_the_first_by_name_comes_first() -> None:
+    equal = HeapSummary(4, 0, True, {"b": (2, 64), "a": (2, 64)})
+    assert equal.largest(1) == [("a", 2, 64)]
 
 
 def test_what_is_not_told_by_name_is_told_in_one_row() -> None:

@@ -57,6 +57,7 @@ BAD = [
     ("flag", 1, "expected true or false, found int"),
     ("integer", True, "expected a whole number, found bool"),
     ("integer", 1.0, "expected a whole number, found float"),
+    ("integer", 2**256, "expected a whole number of 256 bits, found a longer one"),
     ("integer", 10**400, "expected a whole number of 256 bits, found a longer one"),
     ("count", -1, "expected a count, found a negative number"),
     ("index", 3, "index 3 points past the 3 items there are"),

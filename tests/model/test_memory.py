@@ -55,6 +55,7 @@ def test_what_is_cut_is_the_smallest_and_the_total_stays(data: Allocations, most
     assert cut.total == data.total
     assert len(cut.sites) == min(most, len(data.sites))
     assert cut.rest_sites - data.rest_sites == len(data.sites) - len(cut.sites)
+    assert (cut is data) is (len(data.sites) <= most)
     kept = [max(amount.size, abs(amount.size_growth)) for amount in cut.sites.values()]
     gone = [max(a.size, abs(a.size_growth)) for stack, a in data.sites.items() if stack not in cut.sites]
     assert not kept or not gone or min(kept) >= max(gone)
@@ -65,6 +66,26 @@ def test_what_is_cut_of_growth_changed_least_and_the_total_stays(data: Growth, m
     cut = data.bounded(most)
     assert cut.total == data.total
     assert cut.rest_classes - data.rest_classes == len(data.classes) - len(cut.classes)
+    assert (cut is data) is (len(data.classes) <= most)
+
+
+def test_of_classes_those_are_kept_that_changed_most_then_the_most_numerous_then_by_name() -> None:
+    classes = {"b": (7, 7), "a": (7, 7), "few": (1, 2), "y": (9, 4), "grown": (0, 5), "x": (3, 8), "gone": (9, 0)}
+    assert list(Growth(classes).bounded(6).classes) == ["gone", "x", "grown", "y", "few", "a"]
+
+
+def test_of_sites_that_matter_as_much_the_first_by_place_are_kept() -> None:
+    later, earlier = (Frame("/b.py", 1, "f"),), (Frame("/a.py", 1, "f"),)
+    data = Allocations(1, True, {later: Amount(8, 1, -8, 1), earlier: Amount(4, 1, -8, 1)})
+    assert list(data.bounded(1).sites) == [earlier]
+
+
+def test_two_thousand_sites_and_five_hundred_classes_are_kept() -> None:
+    sites = {(Frame("/a.py", line, "f"),): Amount(8, 1, 8, 1) for line in range(2001)}
+    cut = Allocations(1, True, sites).bounded()
+    assert (len(cut.sites), cut.rest, cut.rest_sites) == (2000, Amount(8, 1, 8, 1), 1)
+    growth = Growth({f"{number:03}": (number, 500) for number in range(501)}).bounded()
+    assert (len(growth.classes), growth.rest, growth.rest_classes) == (500, (500, 500), 1)
 
 
 def test_lines_add_up_over_the_stacks_that_lead_to_them() -> None:
@@ -73,6 +94,12 @@ def test_lines_add_up_over_the_stacks_that_lead_to_them() -> None:
     sites = {(caller, line): Amount(10, 1, 5, 1) for caller in callers} | {(callers[0],): Amount(99, 1, 99, 1)}
     found = Allocations(2, False, sites).by_line()
     assert list(found.items()) == [(callers[0], Amount(99, 1, 99, 1)), (line, Amount(20, 2, 10, 2))]
+
+
+def test_of_lines_that_grew_as_much_the_first_by_place_comes_first() -> None:
+    frames = [Frame(file, 1, "f") for file in ("/b.py", "/a.py")]
+    found = Allocations(1, True, {(frame,): Amount(8, 1, 8, 1) for frame in frames}).by_line()
+    assert list(found) == [frames[1], frames[0]]
 
 
 def test_routes_add_up_over_their_stacks_and_outlive_merging_json_and_bounds() -> None:
@@ -96,6 +123,7 @@ def test_a_recording_from_before_there_were_routes_has_none() -> None:
 def test_the_classes_that_grew_most_come_first() -> None:
     found = Growth({"a": (1, 3), "b": (5, 4), "c": (0, 9), "d": (2, 2)})
     assert found.grown() == [("c", 0, 9), ("a", 1, 3)]
+    assert Growth({"b": (1, 3), "a": (5, 7)}).grown() == [("a", 5, 7), ("b", 1, 3)]
 
 
 GOOD = Allocations(1, True, {(Frame("/a.py", 1, "f"),): Amount(1, 1, 1, 1)}).to_json()

@@ -35,7 +35,8 @@ def test_the_former_times_stay_as_they_were() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "bucket"), [(-1.0, 0), (0.0, 0), (1e-6, 0), (2e-6, 8), (4e-6, 16), (1.0, 160), (1e9, 399)]
+    ("seconds", "bucket"),
+    [(-1.0, 0), (0.0, 0), (1e-6, 0), (2e-6, 8), (2.000001e-6, 9), (4e-6, 16), (1.0, 160), (1e9, 399)],
 )
 def test_buckets_double_in_eight_steps(seconds: float, bucket: int) -> None:
     assert bucket_of(seconds) == bucket
@@ -45,6 +46,10 @@ def test_buckets_double_in_eight_steps(seconds: float, bucket: int) -> None:
 def test_a_quantile_is_within_nine_percent(durations: list[float], fraction: float) -> None:
     true = sorted(durations)[max(1, math.ceil(fraction * len(durations))) - 1]
     assert true * (1 - 1e-9) <= times_of(durations).quantile(fraction) <= true * 2 ** (1 / 8) * (1 + 1e-9)
+
+
+def test_the_quantiles_of_one_request_are_the_bound_of_its_bucket() -> None:
+    assert [times_of([wall]).quantile(0.5) for wall in (1e-6, 2e-6)] == [1e-6, 2e-6]
 
 
 def test_without_requests_every_quantile_is_zero() -> None:
@@ -122,4 +127,11 @@ def test_any_value_is_refused(value: object) -> None:
 
 def test_a_bucket_no_float_can_hold_is_cut() -> None:
     document = RouteTimes(1, 0, 1.0, 1.0, {}).to_json() | {"buckets": [[10**9, 1]]}
-    assert math.isfinite(RouteTimes.from_json(document).quantile(1.0))
+    times = RouteTimes.from_json(document)
+    assert times.buckets == {1000: 1}
+    assert math.isfinite(times.quantile(1.0))
+
+
+def test_more_requests_than_there_can_be_still_have_quantiles() -> None:
+    document = RouteTimes(2**256 - 1, 0, 1.0, 1.0, {8: 2**256 - 1}).to_json()
+    assert RouteTimes.from_json(document).quantile(0.5) == 2e-6

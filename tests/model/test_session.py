@@ -83,6 +83,12 @@ def test_a_session_id_that_is_no_id_never_becomes_a_path(name: str) -> None:
         Session.from_json({**RUNNING.to_json(), "id": name})
 
 
+def test_options_that_an_older_version_stored_keep_no_slow_requests() -> None:
+    document = RUNNING.options.to_json()
+    del document["slow"]
+    assert SessionOptions.from_json(document).slow == SessionOptions("cprofile", True, 5, 60.0).slow == 0.0
+
+
 @pytest.mark.parametrize("subject", [PART, MERGED])
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_another_version_is_refused(subject: Any, version: object) -> None:

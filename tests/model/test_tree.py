@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from flask_profiling.errors import DamagedData
-from flask_profiling.model import ROOT, CallTree, Cost, Function, Track, TreeBuilder, inclusive
+from flask_profiling.model import ROOT, ApplicationTree, CallTree, Cost, Function, Track, TreeBuilder, inclusive
 from tests.formats.calls import Call, call_trees
 from tests.formats.trees import Request, Thread, recorded
 from tests.model.documents import through_json
@@ -58,6 +58,16 @@ def test_a_function_below_itself_is_not_counted_twice_in_its_graph() -> None:
     assert graph.edges == {(VIEW, LOOP): Cost(4, 4, 1.0, 3.0), (LOOP, LOOP): Cost(8, 8, 2.0, 2.0)}
 
 
+def test_a_function_below_itself_through_another_is_not_counted_twice_either() -> None:
+    builder = TreeBuilder("all")
+    node = builder.root("GET /", calls=1, self_time=0.0)
+    for function in (VIEW, LOOP, VIEW, LOOP):
+        node = builder.child(node, function, calls=1, self_time=1.0, is_library=False)
+    graph = builder.tree().graphs().routes["GET /"]
+    assert graph.functions == {VIEW: Cost(2, 1, 2.0, 4.0), LOOP: Cost(2, 1, 2.0, 3.0)}
+    assert graph.edges == {(VIEW, LOOP): Cost(2, 1, 2.0, 3.0), (LOOP, VIEW): Cost(1, 1, 1.0, 2.0)}
+
+
 @given(call_trees())
 def test_no_own_time_is_lost_on_the_way_to_a_graph(calls: tuple[Call, ...]) -> None:
     tree = recorded(Thread(1, "a", (Request("GET /", calls),)))
@@ -74,7 +84,30 @@ def test_two_workers_add_up_and_their_tracks_share_the_earlier_origin() -> None:
     assert first.times == (610, 620, 630)
     assert second.times == (10, 20, 30)
     assert [merged.name(node) for node in first.nodes[:2]] == [merged.name(node) for node in second.nodes[:2]]
+    assert [track.nodes[2] for track in merged.tracks] == [ROOT, ROOT]
+    assert {merged.functions[label] for label in merged.library} == {LOOP}
+    assert small(origin=400).merged_with(small(origin=1000)).origin == 400
     assert [merged.routes[track.requests[0][0]] for track in merged.tracks] == ["GET /", "GET /"]
+
+
+def test_transitions_that_were_dropped_add_up() -> None:
+    assert replace(small(), dropped=2).merged_with(replace(small(), dropped=3)).dropped == 5
+
+
+def test_an_empty_tree_begins_at_zero_and_has_dropped_nothing() -> None:
+    tree = TreeBuilder("all").tree()
+    assert tree == CallTree("all", (), (), frozenset(), (), (), (), ())
+    assert (tree.dropped, tree.origin) == (0, 0)
+
+
+def test_functions_that_one_worker_did_not_follow_are_brief_in_the_sum() -> None:
+    one, other = ApplicationTree(small(), frozenset({VIEW})), ApplicationTree(small(), frozenset({LOOP}))
+    assert one.merged_with(other).brief == {VIEW, LOOP}
+
+
+def test_time_that_recording_took_whole_leaves_no_share() -> None:
+    tree = replace(small(), self_times=(0.0, -1.0, -1.0, 1.0), overheads=(0.0, 1.0, 2.0, 0.0))
+    assert tree.own_shares() == [1.0, 0.0, 0.0, 1.0]
 
 
 def test_what_recording_took_adds_up_and_travels() -> None:
@@ -97,6 +130,11 @@ def test_times_travel_as_differences_and_come_back() -> None:
     assert CallTree.from_json(through_json(document)) == small()
 
 
+def test_the_longest_step_is_read() -> None:
+    tracks = [{"worker": 1, "thread": "a", "steps": [2**53], "nodes": [1], "requests": []}]
+    assert CallTree.from_json(small().to_json() | {"tracks": tracks}).tracks[0].times == (2**53,)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -108,6 +146,7 @@ def test_times_travel_as_differences_and_come_back() -> None:
         {"calls": [2, 2, 4, -8]},
         {"tracks": [{"worker": 1, "thread": "a", "steps": [10], "nodes": [4], "requests": []}]},
         {"tracks": [{"worker": 1, "thread": "a", "steps": [-1], "nodes": [1], "requests": []}]},
+        {"tracks": [{"worker": 1, "thread": "a", "steps": [2**53 + 1], "nodes": [1], "requests": []}]},
         {"tracks": [{"worker": 1, "thread": "a", "steps": [1.5], "nodes": [1], "requests": []}]},
         {"tracks": [{"worker": 1, "thread": "a", "steps": [1], "nodes": [1], "requests": [[1, 0, 1]]}]},
     ],

@@ -25,7 +25,14 @@ def test_a_size_is_written_for_people(size: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "year"), [(0.0, 1970), (1_772_366_400.25, 2026), (-1e300, 1970), (1e300, 8307), (float("inf"), 8307)]
+    ("seconds", "moment"),
+    [
+        (0.0, "1970-01-01T00:00:00+00:00"),
+        (1_772_366_400.25, "2026-03-01T12:00:00.250000+00:00"),
+        (-1e300, "1970-01-01T00:00:00+00:00"),
+        (1e300, "8307-10-01T19:33:20+00:00"),
+        (float("inf"), "8307-10-01T19:33:20+00:00"),
+    ],
 )
-def test_every_time_is_a_moment(seconds: float, year: int) -> None:
-    assert utc(seconds).year == year
+def test_every_time_is_a_moment(seconds: float, moment: str) -> None:
+    assert utc(seconds).isoformat() == moment
