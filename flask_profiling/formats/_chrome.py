@@ -158,7 +158,15 @@ def url_of(file: str) -> str:
     if file in ("", "~"):
         return ""
     if PurePosixPath(file).is_absolute():
-        return "file://" + quote(file, errors="surrogatepass")
+        return "file://" + quote(_on_disk(file))
     if PureWindowsPath(file).is_absolute():
         return "file:///" + quote(file.replace("\\", "/"), safe="/:", errors="surrogatepass")
     return file
+
+
+def _on_disk(file: str) -> bytes:
+    """Return a path as a file system has it, where bytes that are no UTF-8 are one half of a surrogate pair each."""
+    try:
+        return file.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # no file has this name
+        return file.encode("utf-8", "surrogatepass")

@@ -101,6 +101,7 @@ def test_equal_functions_share_a_frame() -> None:
         ("", ""),
         ("/srv/shop/pages.py", "file:///srv/shop/pages.py"),
         ("/srv/a b/100%/é#?.py", "file:///srv/a%20b/100%25/%C3%A9%23%3F.py"),
+        ("/srv/caf\udce9 \udcff.py", "file:///srv/caf%E9%20%FF.py"),
         ("/srv/\udcff\ud800.py", "file:///srv/%ED%B3%BF%ED%A0%80.py"),
         ("C:\\shop\\pages.py", "file:///C:/shop/pages.py"),
         ("<frozen importlib._bootstrap>", "<frozen importlib._bootstrap>"),

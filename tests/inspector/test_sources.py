@@ -17,7 +17,7 @@ def profile(*urls: str) -> str:
 
 
 def url(path: Path) -> str:
-    return "file://" + quote(str(path), errors="surrogatepass")
+    return "file://" + quote(bytes(path))
 
 
 @pytest.fixture
