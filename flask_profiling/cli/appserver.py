@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flask.cli import ScriptInfo
 
-from .client import DEFAULT_PREFIX, Target
+from .client import Target
 from .failure import Failure
 from .render import plain, say
 
@@ -35,8 +35,11 @@ def command_line(info: ScriptInfo, port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def serving(info: ScriptInfo, prefix: str | None) -> Iterator[Target]:
-    """Serve the app until the block ends; raises Failure with the server's last words where it does not come up."""
+def serving(info: ScriptInfo, prefix: str) -> Iterator[Target]:
+    """Serve the app, which has its endpoints below ``prefix``, until the block ends.
+
+    Raises Failure with the server's last words where it does not come up.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -47,7 +50,7 @@ def serving(info: ScriptInfo, prefix: str | None) -> Iterator[Target]:
         )
         try:
             _await(process, port, lambda: _last_words(log.fileno()))
-            yield Target("http", "127.0.0.1", port, prefix or DEFAULT_PREFIX)
+            yield Target("http", "127.0.0.1", port, prefix)
             if process.poll() is not None:
                 say("The app's server has ended; it said:", err=True)
                 for line in _last_words(log.fileno()):

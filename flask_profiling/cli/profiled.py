@@ -29,8 +29,7 @@ def served(ctx: click.Context, remote: Server, *, allow_remote: bool) -> Iterato
     Raises Failure where the named one is not this machine, unless ``allow_remote``.
     """
     if not server_is_named(ctx):
-        given_prefix = None if remote.target.prefix == Target.parse("localhost").prefix else remote.target.prefix
-        with serving(ctx.ensure_object(ScriptInfo), given_prefix) as target:
+        with serving(ctx.ensure_object(ScriptInfo), remote.target.prefix) as target:
             yield target
         return
     if not allow_remote and not remote.target.local:
