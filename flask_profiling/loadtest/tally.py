@@ -118,7 +118,7 @@ class Outcome:
         return merged(self.steps.values())
 
     def throughput(self) -> float:
-        """Return answered requests per second."""
+        """Return requests per second, also those that failed."""
         return self.total().requests / self.elapsed if self.elapsed else 0.0
 
     def to_json(self) -> dict[str, object]:
