@@ -30,9 +30,9 @@ endif
 RUN := $(VENV)/bin/python
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check install
 PYTEST := $(RUN) -m pytest
-# three at a time (they wait for servers and browsers half of the time), the tests of a file one after the other;
+# four at a time (they wait for servers and browsers half of the time), the tests of a file one after the other;
 # PARALLEL= runs them all in one process
-PARALLEL := -n 3 --dist loadfile
+PARALLEL := -n 4 --dist loadfile
 SLOW := tests/browser tests/integration tests/promises tests/examples tests/__pycache__
 CORE = $(filter-out $(SLOW),$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py))) tests/integration/test_known_truth.py
 
