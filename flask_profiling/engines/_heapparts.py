@@ -219,8 +219,6 @@ class Titled(Parts):
 class Codes(Titled):
     """Code objects; the collector does not look into them."""
 
-    step = STEP // 4
-
     def read(self, objects: Sequence[object]) -> Reading:
         """Return constants, names and tables."""
         labels = [self.known.labels.number("internal", field) for field in _CODE_FIELDS]

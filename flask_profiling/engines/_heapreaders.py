@@ -54,7 +54,7 @@ Sizes = int | Sequence[int]
 
 
 def find(cls: type, name: str) -> object:
-    """Return what the class or its bases hold under ``name``, unbound, or :data:`MISSING`; compares no keys of the
+    """Return what the class or its bases hold under ``name``, unbound, or ``_MISSING``; compares no keys of the
     host's making."""
     for base in type_mro(cls):
         members = namespace(base)
