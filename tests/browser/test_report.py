@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -66,6 +66,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
         browser = playwright.chromium.launch(executable_path=str(program("chromium")), args=flags)
+        browser.new_page()
         yield browser
         browser.close()
 
@@ -81,20 +82,32 @@ def report(
 
 @contextmanager
 def opened(browser: Browser, path: Path, content: bytes, *, scheme: str = "light", width: int = 1280) -> Iterator[Seen]:
-    """Open one of our pages from a file; fails on any complaint of the browser and on any request."""
+    """Open one of our pages from a file; fails on any complaint of the browser and on any request.
+
+    They share a tab, one after the other: each tab is a process of its own.
+    """
     path.write_bytes(content)
-    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})  # type: ignore[arg-type]
+    (page,) = browser.contexts[0].pages
+    page.emulate_media(media="null", color_scheme=scheme, reduced_motion="null")  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 900})
+    page.mouse.move(0, 0)
     seen = Seen(page, [], [])
-    page.on("console", lambda message: seen.complaints.append(message.text))
-    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    page.on("dialog", lambda dialog: seen.complaints.append(dialog.message))
-    page.on("request", lambda request: seen.requests.append(request.url))
-    page.goto(path.as_uri())
-    page.locator("h1").wait_for()
+    listeners: dict[str, Callable[[Any], None]] = {
+        "console": lambda message: seen.complaints.append(message.text),
+        "pageerror": lambda error: seen.complaints.append(str(error)),
+        "dialog": lambda dialog: seen.complaints.append(dialog.message),
+        "request": lambda request: seen.requests.append(request.url),
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)  # type: ignore[call-overload]
     try:
+        page.goto(path.as_uri())
+        page.locator("h1").wait_for()
         yield seen
     finally:
-        page.close()
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        page.goto("about:blank")
     assert seen.complaints == []
     assert seen.requests == [path.as_uri()]
 
