@@ -39,6 +39,9 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "system": (("system/directory.py", "system/_held.py", "system/locks.py"), ("tests/system",)),
     "coordination": (("coordination/*.py",), ("tests/coordination",)),
     "sessions": (("sessions/*.py",), ("tests/sessions",)),
+    "config": (("config/*.py",), ("tests/test_config.py",)),
+    # how nodes are numbered is seen where they are written
+    "model": (("model/*.py",), ("tests/model", "tests/formats/test_heapsnapshot.py")),
 }
 EQUIVALENTS = PROJECT / "tests" / "equivalents.json"
 SCORE = PROJECT / "docs" / "explanation" / "mutation.json"
