@@ -15,13 +15,16 @@ _Key = tuple[str, int, str]
 _Callers = dict[_Key, tuple[int, int, float, float]]
 Statistics = dict[_Key, tuple[int, int, float, float, _Callers]]
 
+# pstats refuses to open a file without any row.
+_NO_CALLS: Statistics = {("~", 0, "<no calls were recorded>"): (0, 0, 0.0, 0.0, {})}
+
 
 def write(recording: SessionRecording, out: BinaryIO) -> None:
     """Write the calls of all routes together; raises Unavailable where none were recorded.
 
     Where the recording was sampled nobody counted calls, so all their numbers are 0, and the times are shares.
     """
-    out.write(marshal.dumps(statistics(all_calls(recording)), _MARSHAL_VERSION))
+    out.write(marshal.dumps(statistics(all_calls(recording)) or _NO_CALLS, _MARSHAL_VERSION))
 
 
 def statistics(graph: CallGraph) -> Statistics:
