@@ -12,13 +12,13 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial, wraps
+from functools import partial
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
+from flask import Blueprint, Flask, current_app, has_app_context, request
 
 from . import lifecycle, signals, telemetry
 from .config import Config, SettingRow, describe, flag, load, session_options, setting_of
@@ -27,7 +27,7 @@ from .engines import Engine, EngineOptions, create
 from .errors import ConfigurationError, ProfilingError
 from .formats import FORMATS, filenames
 from .gates import caller_of, check_caller, environment_gate
-from .middleware import RequestWatch, in_steps, route_of_request, visit_of
+from .middleware import RequestWatch, following
 from .model import Session, SessionOptions, WorkerId
 from .processes import process_started
 from .sessions import ManyHosts, Sessions, Started, Stopped, World
@@ -254,7 +254,7 @@ def _wire(app: Flask, url_prefix: str | None) -> None:
             inspector.start()
 
     app.wsgi_app = RequestWatch(app, sessions, own_paths=own_paths, first_request=first_request)  # type: ignore[method-assign]
-    app.async_to_sync = _following(app.async_to_sync, sessions)  # type: ignore[method-assign,assignment]
+    app.async_to_sync = following(app.async_to_sync, sessions)  # type: ignore[method-assign,assignment]
     lifecycle.process.look_after(sessions)
     if inspector is not None:
         lifecycle.process.look_after(inspector)
@@ -304,41 +304,6 @@ def _inspector(app: Flask, config: Config, sessions: Sessions, store: Store) -> 
         open_artifact=store.open,
         heap_engine=heap_engine,
     )
-
-
-def _following(
-    async_to_sync: Callable[[Callable[..., Any]], Callable[..., Any]], sessions: Sessions
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let the engines see an async view, which Flask runs on a loop in a thread of its own."""
-
-    def following(function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)
-        async def followed(*args: Any, **kwargs: Any) -> Any:
-            live = sessions.live
-            if live is None or not has_request_context():
-                return await function(*args, **kwargs)
-            visit = live.begin_share(route_of_request(request), of=visit_of(request.environ))
-            try:
-                if _loop_is_shared():
-                    return await in_steps(function(*args, **kwargs), live, visit)
-                live.resume(visit)
-                try:
-                    return await function(*args, **kwargs)
-                finally:
-                    live.pause(visit)
-            finally:
-                live.end_share(visit)
-
-        return async_to_sync(followed)
-
-    return following
-
-
-def _loop_is_shared() -> bool:
-    """Tell whether other tasks run on this loop, as on that of an ASGI server."""
-    import asyncio
-
-    return len(asyncio.all_tasks()) > 1
 
 
 def _traced(name: str, act: Callable[[], dict[str, object]]) -> dict[str, object]:

@@ -1,13 +1,14 @@
-"""The way of a request past the sessions: a WSGI wrapper that reads one attribute while nothing runs; no session logic
-here."""
+"""The way of a request past the sessions: wrappers of the WSGI app and of async views, which read one attribute while
+nothing runs; no session logic here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from functools import wraps
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, request
+from flask import Flask, Request, has_request_context, request
 from werkzeug.routing import Rule
 
 from .sessions import Live, Sessions, Visit
@@ -197,6 +198,42 @@ class _Passage:
         finally:
             self.live.pause(self.visit)
             self.end()
+
+
+def following(
+    async_to_sync: Callable[[Callable[..., Any]], Callable[..., Any]], sessions: Sessions
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what to put in the place of an app's ``async_to_sync``, so that the engines see async views, which Flask
+    runs on a loop in a thread of its own."""
+
+    def followed_to_sync(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        async def followed(*args: Any, **kwargs: Any) -> Any:
+            live = sessions.live
+            if live is None or not has_request_context():
+                return await function(*args, **kwargs)
+            visit = live.begin_share(route_of_request(request), of=visit_of(request.environ))
+            try:
+                if _loop_is_shared():
+                    return await in_steps(function(*args, **kwargs), live, visit)
+                live.resume(visit)
+                try:
+                    return await function(*args, **kwargs)
+                finally:
+                    live.pause(visit)
+            finally:
+                live.end_share(visit)
+
+        return async_to_sync(followed)
+
+    return followed_to_sync
+
+
+def _loop_is_shared() -> bool:
+    """Tell whether other tasks run on this loop, as on that of an ASGI server."""
+    import asyncio
+
+    return len(asyncio.all_tasks()) > 1
 
 
 @coroutine
