@@ -73,7 +73,7 @@ EXTRAS: tuple[Extra, ...] = (
     ),
     Extra("redis", "one session over many hosts", module="redis", install=_extra("redis"), setting="coordinator"),
     Extra("otel", "tracing by OpenTelemetry", module="opentelemetry", install=_extra("otel")),
-    Extra("sampling", "the sampling CPU engine", program="py-spy", install=_extra("sampling")),
+    Extra("sampling", "the sampling CPU engine up to Python 3.14", program="py-spy", install=_extra("sampling")),
     Extra("dot", "the SVG call graph", program="dot", install="install Graphviz (apt-get install graphviz)"),
     Extra("svg", "the SVG call graph without dot", module="pygraphviz", install=_extra("svg")),
     Extra("k6", "flask profiling k6", program="k6", install="install it from k6.io; load-test needs nothing"),

@@ -62,7 +62,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "PROFILING_CPU", "cprofile", reading.choice(*CPU_CHOICES), CPU, "calltree",
         "How CPU time is collected: cprofile counts calls, calltree keeps their paths and order too, sampling looks "
-        "from outside (py-spy), off collects none.",
+        "from outside (py-spy, or Python 3.15), off collects none.",
     ),
     Setting(
         "PROFILING_SCOPE", "app", reading.choice("app", "all"), "app or all", "all",
