@@ -199,5 +199,6 @@ def _judged(code: int, trouble: str) -> Failure | None:
         )
     if code:
         words = WORDS.get(code, f"k6 ended with {code}; it says more above")
-        return Failure(words, code="thresholds_crossed" if code == 99 else "k6_failed")
+        message = f"{words}\n{plain(trouble)}" if trouble else words
+        return Failure(message, code="thresholds_crossed" if code == 99 else "k6_failed")
     return Failure(plain(trouble), code="stop_failed") if trouble else None

@@ -80,6 +80,17 @@ def test_the_exit_code_of_k6_is_what_counts(
     assert requests(server) == ["start", "stop"]
 
 
+def test_a_session_that_goes_on_is_told_of_also_where_k6_fails(
+    run: Run, server: FakeServer, fake_k6: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("K6_EXIT", "99")
+    server.on("POST /stop", {"success": False, "error": "disk_full", "message": "the disk is full"}, status=507)
+    done = run("k6", "--url", server.url)
+    assert done.exit_code == 1
+    assert "thresholds of the script were crossed" in done.stderr
+    assert "the session could not be stopped: the disk is full" in done.stderr
+
+
 @pytest.mark.parametrize("summary", ["", "[]", "{", '{"metrics": 3}', '{"metrics": {"a": 1}}'])
 def test_a_broken_summary_breaks_nothing(
     run: Run, server: FakeServer, fake_k6: Path, monkeypatch: pytest.MonkeyPatch, summary: str
