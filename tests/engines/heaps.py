@@ -91,8 +91,8 @@ class Snapshot:
         assert document["snapshot"]["node_count"] * 5 == len(nodes)
         assert document["snapshot"]["edge_count"] * 3 == len(edges)
         for numbers in (nodes, edges):
-            assert all(type(number) is int and 0 <= number < 2**32 for number in numbers)
-        assert all(type(text) is str for text in strings)
+            assert set(map(type, numbers)) == {int} and min(numbers) >= 0 and max(numbers) < 2**32
+        assert set(map(type, strings)) == {str}
         kinds = meta["node_types"][0]
         self.kinds = [kinds[kind] for kind in nodes[::5]]
         self.names = [strings[name] for name in nodes[1::5]]
@@ -107,7 +107,7 @@ class Snapshot:
         self._first = [0]
         for count in counts:
             self._first.append(self._first[-1] + count)
-        assert all(target % 5 == 0 and target < len(nodes) for target in edges[2::3])
+        assert max(edges[2::3]) < len(nodes) and not any(target % 5 for target in edges[2::3])
         assert self.kinds[0] == "synthetic"
         self._distances = self._reach()
 
@@ -116,20 +116,26 @@ class Snapshot:
 
     def edges(self, node: int) -> Iterator[Edge]:
         for index in range(3 * self._first[node], 3 * self._first[node + 1], 3):
-            kind, name, target = self._edges[index : index + 3]
-            word = self._edge_kinds[kind]
-            yield Edge(word, name if word in ("element", "hidden") else self._strings[name], target // 5)
+            yield self._edge(index)
 
-    def _reach(self) -> dict[int, tuple[int, Edge] | None]:
-        """Return how each node is reached from the root; every one must be, without weak edges."""
-        found: dict[int, tuple[int, Edge] | None] = {0: None}
+    def _edge(self, index: int) -> Edge:
+        kind, name, target = self._edges[index : index + 3]
+        word = self._edge_kinds[kind]
+        return Edge(word, name if word in ("element", "hidden") else self._strings[name], target // 5)
+
+    def _reach(self) -> dict[int, tuple[int, int] | None]:
+        """Return how each node is reached from the root, from which and by which edge; every one must be, without weak
+        edges."""
+        found: dict[int, tuple[int, int] | None] = {0: None}
         waiting = deque([0])
+        first, edges, weak = self._first, self._edges, self._edge_kinds.index("weak")
         while waiting:
             node = waiting.popleft()
-            for edge in self.edges(node):
-                if edge.target not in found and edge.kind != "weak":
-                    found[edge.target] = (node, edge)
-                    waiting.append(edge.target)
+            for index in range(3 * first[node], 3 * first[node + 1], 3):
+                target = edges[index + 2] // 5
+                if target not in found and edges[index] != weak:
+                    found[target] = (node, index)
+                    waiting.append(target)
         assert len(found) == len(self.ids), f"{len(self.ids) - len(found)} nodes hang in the air"
         return found
 
@@ -169,6 +175,6 @@ class Snapshot:
         names: list[str | int] = []
         step = self._distances[node]
         while step is not None:
-            names.append(step[1].name)
+            names.append(self._edge(step[1]).name)
             step = self._distances[step[0]]
         return names[::-1]
