@@ -11,6 +11,8 @@ from types import CodeType
 
 # What happens in this package is no part of the profiled program.
 PACKAGE = str(Path(__file__).parents[1]) + os.sep
+# Names of so many files are remembered, then all are asked for again: code may be compiled under ever new ones.
+MOST_FILES = 10_000
 
 
 def application_files(app_paths: Sequence[str] = ()) -> Callable[[str], bool]:
@@ -33,6 +35,8 @@ def application_code(app_paths: Sequence[str] = ()) -> Callable[[CodeType], bool
         try:
             return known[filename]
         except KeyError:
+            if len(known) >= MOST_FILES:
+                known.clear()
             known[filename] = answer = judge(filename)
             return answer
 

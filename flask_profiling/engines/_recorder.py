@@ -122,7 +122,7 @@ class Recorder:
         self.fresh: list[float] = []
         self.segments: list[Segment] = []
         self._segment: Segment | None = None
-        # Frames of library functions on the stack, by identity; kept by hooks that hear of such functions everywhere.
+        # Frames of library functions on the stack, by identity; kept by hooks that hear of the ends of others too.
         self.entries: list[int] = []
 
     def begin(self) -> None:
@@ -186,6 +186,12 @@ class Recorder:
         That hook may go without :meth:`push` and :meth:`pop` where ``own`` of the node that is expected is the code.
         """
         top, last = self.top, self.top.last
+        node = last.after
+        if node.own is code and not self.lost:
+            top.last = node
+            node.calls += 1
+            self.move(node, now)
+            return
         self.push(code, now)
         node = self.top
         if node is not top:

@@ -11,7 +11,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from ..errors import EngineBusy
-from ._appcode import is_own_code
+from ._appcode import MOST_FILES, is_own_code
 from ._recorder import Recorder
 
 _BUSY = "{tool} is set (a debugger, coverage or another profiler runs); stop that, or choose PROFILING_CPU=cprofile"
@@ -22,10 +22,11 @@ _LOST = (
 )
 
 LocalTrace = Callable[[FrameType, str, object], Any]
+Bind = Callable[[Recorder], None]
 
 
 class _OwnHooks(ABC):
-    """What the two kinds share: a hook per thread, and the recorder of each thread (or greenlet)."""
+    """What the two kinds share: a hook in each thread, and the recorder of each thread (or greenlet)."""
 
     name = ""
 
@@ -44,15 +45,17 @@ class _OwnHooks(ABC):
 
     def enter(self, recorder: Recorder) -> bool:
         """Set the hook in the calling thread, unless another tool has it there."""
-        if self._get() not in (None, self.hook):
+        hook = self._hook_for(recorder)
+        if self._get() not in (None, hook):
             return False
         self._current.recorder = recorder
-        self._set(self.hook)
+        self._current.hook = hook
+        self._set(hook)
         return True
 
     def leave(self) -> None:
         """Take the hook away, if it is still ours and ours alone."""
-        if self._get() != self.hook:
+        if not self._is_set():
             self._lost += self._live
         elif not self._shared:
             self._set(None)
@@ -61,9 +64,16 @@ class _OwnHooks(ABC):
     def stop(self) -> tuple[str, ...]:
         """Let hooks in other threads remove themselves at their next event; only the owner may remove one."""
         self._live = False
-        if self._get() == self.hook:
+        if self._is_set():
             self._set(None)
         return (_LOST.format(tool=self.name, number=self._lost),) if self._lost else ()
+
+    def _is_set(self) -> bool:
+        return self._get() == getattr(self._current, "hook", self.hook)
+
+    def _hook_for(self, recorder: Recorder) -> LocalTrace:
+        """Return the hook of the calling thread, the same for all its requests."""
+        return self.hook
 
     @abstractmethod
     def hook(self, frame: FrameType, event: str, value: object) -> LocalTrace | None:
@@ -90,12 +100,50 @@ class TraceHooks(_OwnHooks):
     def __init__(self, current: threading.local, is_application: Callable[[CodeType], bool]) -> None:
         super().__init__(current)
         self._is_application = is_application
-        # by file; and the hook of frames, which is made once and not at each call
-        self._answers: dict[str, bool] = {}
+        # files that are not the application's; beside what the judge remembers, because the stop empties this one
+        self._libraries: set[str] = set()
+        # made once and not at each call
         self._local: LocalTrace = self._inside
+        self._local_of_library: LocalTrace = self._inside_library
+
+    def stop(self) -> tuple[str, ...]:
+        """As every hook; those in other threads hear of the next call again, whatever it is."""
+        notes = super().stop()
+        self._libraries.clear()
+        return notes
+
+    def _hook_for(self, recorder: Recorder) -> LocalTrace:
+        if self._shared:
+            return self.hook
+        quick: tuple[LocalTrace, Bind] | None = getattr(self._current, "quick", None)
+        if quick is None:
+            quick = self._current.quick = self._quick(recorder)
+        hook, bind = quick
+        bind(recorder)
+        return hook
+
+    def _quick(self, recorder: Recorder) -> tuple[LocalTrace, Bind]:
+        """Return a hook for one thread, which leaves out at once what most calls are, and what tells it the recorder.
+
+        That recorder is only looked at: another tool may set the hook again at any time, and in any thread.
+        """
+        libraries, hook = self._libraries, self.hook
+
+        def quick(frame: FrameType, event: str, value: object) -> LocalTrace | None:
+            # a library's own call, or the framework's
+            if recorder.top.own is None and frame.f_code.co_filename in libraries:
+                return None
+            return hook(frame, event, value)
+
+        def bind(another: Recorder) -> None:
+            nonlocal recorder
+            recorder = another
+
+        return quick, bind
 
     def hook(self, frame: FrameType, event: str, value: object) -> LocalTrace | None:
         """Hear of a call; says whether its return is of interest."""
+        now = perf_counter()
         if not self._live:
             sys.settrace(None)
             return None
@@ -106,32 +154,45 @@ class TraceHooks(_OwnHooks):
         if recorder is None:
             return None
         code = frame.f_code
-        answer = self._answers.get(code.co_filename)
-        if answer is None:
-            answer = self._answers[code.co_filename] = self._is_application(code)
-        if answer:
-            now = perf_counter()
-            recorder.push_own(code, now)
-        else:
-            # most calls are a library's own: nothing more is done for these
-            top = recorder.top
-            if top.own is None:
+        if code.co_filename in self._libraries or self._is_library(code):
+            own = recorder.top.own
+            if own is None or (caller := frame.f_back) is None or caller.f_code is not own or is_own_code(code):
                 return None
-            now = perf_counter()
-            caller = frame.f_back
-            if caller is None or caller.f_code is not top.own or is_own_code(code):
-                return None
+            recorder.entries.append(id(frame))
             recorder.push(code, now)
+            local = self._local_of_library
+        else:
+            recorder.push_own(code, now)
+            local = self._local
         frame.f_trace_lines = False
-        return self._local
+        return local
 
-    def _inside(self, frame: FrameType, event: str, value: object) -> LocalTrace:
+    def _is_library(self, code: CodeType) -> bool:
+        """Judge code of a file that is not among those of libraries yet."""
+        if self._is_application(code):
+            return False
+        if len(self._libraries) >= MOST_FILES:
+            self._libraries.clear()
+        self._libraries.add(code.co_filename)
+        if not self._live:  # another thread has stopped the session right now
+            self._libraries.clear()
+        return True
+
+    def _inside(self, frame: FrameType, event: str, value: object) -> None:
         if event == "return" and self._live:
             now = perf_counter()
             recorder: Recorder | None = getattr(self._current, "recorder", None)
             if recorder is not None:
                 recorder.pop(frame.f_code, now)
-        return self._local
+
+    def _inside_library(self, frame: FrameType, event: str, value: object) -> None:
+        if event == "return" and self._live:
+            now = perf_counter()
+            recorder: Recorder | None = getattr(self._current, "recorder", None)
+            # a generator keeps this hook where the library resumes it
+            if recorder is not None and recorder.entries and recorder.entries[-1] == id(frame):
+                recorder.entries.pop()
+                recorder.pop(frame.f_code, now)
 
     def _get(self) -> object:
         return sys.gettrace()

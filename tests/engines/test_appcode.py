@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
+from inspect import getclosurevars
 from pathlib import Path
 from types import FunctionType
 
 import pytest
 
 from flask_profiling.engines import EngineOptions, create, with_companion
-from flask_profiling.engines._appcode import application_files
+from flask_profiling.engines._appcode import MOST_FILES, application_code, application_files
+from flask_profiling.engines._recorder import Budget, Recorder
 
 from .harness import request
 
@@ -54,3 +58,31 @@ def test_code_under_such_a_name_runs_as_if_nobody_looked(name: str, filename: st
     finally:
         engine.stop()
     assert ran == [2]
+
+
+def test_answers_are_remembered_for_so_many_files_and_no_more() -> None:
+    is_application = application_code(("/srv",))
+    for number in range(MOST_FILES + 10):
+        assert is_application(compiled(f"/srv/{number}.py").__code__)
+    assert len(getclosurevars(is_application).nonlocals["known"]) == 10
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the trace hook is not used there")
+def test_a_trace_hook_remembers_so_many_library_files_and_no_more() -> None:
+    if sys.version_info >= (3, 12):
+        return
+    from flask_profiling.engines._tree_tracing import TraceHooks
+
+    hooks = TraceHooks(threading.local(), application_code())
+    recorder = Recorder("GET /", Budget())
+    generated = [compiled(f"<generated {number}>") for number in range(MOST_FILES + 10)]
+    hooks.start()
+    recorder.begin()
+    assert hooks.enter(recorder)
+    for function in generated:
+        function()
+    hooks.leave()
+    recorder.end()
+    assert len(hooks._libraries) < 20
+    hooks.stop()
+    assert not hooks._libraries

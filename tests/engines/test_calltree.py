@@ -6,13 +6,13 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from string import Template
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
@@ -170,6 +170,30 @@ def test_a_library_that_calls_itself_is_counted_once_from_outside() -> None:
     callers = {caller.name for (caller, callee), _ in graph.edges.items() if callee.file != __file__}
     assert callers <= {"library_generator", "helper", "give_way"}
     assert ("library_generator", "iterencode") in {(a.name, b.name) for a, b in graph.edges}
+
+
+def passing_on(items: Iterable[int]) -> Iterator[int]:
+    for item in items:
+        helper()
+        yield item
+
+
+def passes_on_twice() -> None:
+    of_a_library = FunctionType(passing_on.__code__.replace(co_filename="<library>"), globals())
+    inner = of_a_library([1, 2, 3])
+    next(inner)
+    assert list(of_a_library(inner)) == [2, 3]
+
+
+def test_a_librarys_generator_goes_on_below_another_of_the_same_function() -> None:
+    found = paths(collected(passes_on_twice))
+    above = ("GET /", "passes_on_twice")
+    assert {path: calls for path, calls in found.items() if path[-1] != "give_way"} == {
+        ("GET /",): 1,
+        above: 1,
+        (*above, "passing_on"): 1 + 3,
+        (*above, "passing_on", "helper"): 3 + 2,
+    }
 
 
 def calls_the_library_between_events() -> None:
@@ -464,6 +488,62 @@ def test_a_request_that_loses_the_hook_is_counted(scope: str, tool: str) -> None
     recording = engine.stop()
     assert known_part(tree_of(recording).graphs().routes["GET /"]).functions.popitem()[1].calls == 2
     assert [note for note in recording.notes if note.startswith(f"Requests that lost the hook (sys.{tool})")]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="no hook is used there that others can take")
+def test_a_hook_that_is_set_again_after_its_request_or_in_another_thread_records_nothing(
+    engine: CallTreeEngine,
+) -> None:
+    get, put = (sys.getprofile, sys.setprofile) if engine.options.scope == "all" else (sys.gettrace, sys.settrace)
+
+    def view() -> None:
+        hook: Any = get()
+        put(hook)
+        thread = threading.Thread(target=run_under, args=(hook,))
+        thread.start()
+        thread.join()
+        hooks.append(hook)
+        helper()
+
+    def run_under(hook: Any) -> None:
+        put(hook)
+        helper()
+        put(None)
+
+    hooks: list[Any] = []
+    engine.start()
+    request(engine, "GET /", view)
+    run_under(hooks[0])
+    put(hooks[0])
+    helper()
+    request(engine, "GET /", helper)
+    put(None)
+    recording = engine.stop()
+    calls = {path: calls for path, calls in paths(tree_of(recording)).items() if path[-1] == "helper"}
+    assert calls == {("GET /", "view", "helper"): 1, ("GET /", "helper"): 1}
+    assert not [note for note in recording.notes if "hook" in note]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="no hook is used there that others can take")
+def test_after_the_stop_the_next_call_in_another_thread_takes_its_hook_away(engine: CallTreeEngine) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+    left: list[object] = []
+
+    def waiting() -> None:
+        json.dumps({})
+        inside.set()
+        go_on.wait(20)
+        json.dumps({})
+        left.extend((sys.gettrace(), sys.getprofile()))
+
+    engine.start()
+    thread = threading.Thread(target=request, args=(engine, "GET /", waiting))
+    thread.start()
+    assert inside.wait(20)
+    engine.stop()
+    go_on.set()
+    thread.join(20)
+    assert left == [None, None]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
