@@ -5,13 +5,20 @@ from __future__ import annotations
 import ast
 import json
 from collections import Counter
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from tests.imports import house
-from tests.mutants import mutants
+from tests.mutants import Mutant, mutants
 from tests.mutation import OUTCOMES, ROOMS, SCORE, changed_lines, equivalents, part_around
 from tests.mutation_copy import PROJECT
+
+
+@cache
+def made_in(path: Path) -> list[Mutant]:
+    return mutants(path.read_text("utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -72,10 +79,10 @@ def test_every_room_has_modules_and_tests() -> None:
 
 def test_every_change_that_cannot_be_noticed_is_one_that_is_made() -> None:
     possible = Counter(
-        (module, changed_lines(text, mutant.text))
+        (module, changed_lines(path.read_text("utf-8"), mutant.text))
         for module in {module for module, _ in equivalents()}
-        for text in [(house().parent / module).read_text("utf-8")]
-        for mutant in mutants(text)
+        for path in [house().parent / module]
+        for mutant in made_in(path)
     )
     odd = {change: possible[change] for change in equivalents() if possible[change] != 1}
     assert odd == {}, "the code has changed: take these out of tests/equivalents.json, or say which of them it is"
@@ -86,6 +93,6 @@ def test_the_published_score_adds_up_and_is_about_the_code_as_it_is() -> None:
     score = json.loads(SCORE.read_bytes())
     for room, row in score.items():
         modules = [path for pattern in ROOMS[room][0] for path in house().glob(pattern)]
-        now = sum(len(mutants(path.read_text("utf-8"))) for path in modules)
+        now = sum(len(made_in(path)) for path in modules)
         assert row["mutants"] == sum(row[outcome] for outcome in OUTCOMES)
         assert abs(row["mutants"] - now) <= now // 5, "much has changed since: run make mutation ARGS=--publish"
