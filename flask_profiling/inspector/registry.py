@@ -11,12 +11,13 @@ import json
 import os
 from contextlib import suppress
 
-from ..errors import DamagedData, ProfilingError
+from ..errors import DamagedData, ProfilingError, StorageFailed
 from ..processes import pid_alive, process_space, process_started
 from ..system import CAN_LOCK, PrivateDirectory, try_lock
 from .discovery import Entry
 
 _LIMIT = 16 * 1024
+_ATTEMPTS = 10
 
 
 class Registry:
@@ -31,11 +32,7 @@ class Registry:
         """Make this process's entry known until :meth:`leave`, or the process's death; raises StorageFailed."""
         pid = os.getpid()
         self._name = f"{pid}-{process_started(pid)}-{entry.port}@{process_space()}"
-        descriptor = self._directory.open_shared(self._name)
-        # Whoever looks between the opening and the locking takes the file for a dead worker's and removes it.
-        while not (try_lock(descriptor) and self._is_in_place(descriptor)):
-            os.close(descriptor)
-            descriptor = self._directory.open_shared(self._name)
+        descriptor = self._locked_file()
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(entry.to_json()).encode("ascii"), 0)
         self._descriptor = descriptor
@@ -67,6 +64,15 @@ class Registry:
                     if entry is not None:
                         found.append(entry)
         return found
+
+    def _locked_file(self) -> int:
+        """Open and lock this process's file; whoever looks in between takes it for a dead worker's and removes it."""
+        for _ in range(_ATTEMPTS):
+            descriptor = self._directory.open_shared(self._name)
+            if try_lock(descriptor) and self._is_in_place(descriptor):
+                return descriptor
+            os.close(descriptor)
+        raise StorageFailed("its file cannot be locked; let PROFILING_OUTPUT_DIR be on a disk of this machine")
 
     def _is_in_place(self, descriptor: int) -> bool:
         try:

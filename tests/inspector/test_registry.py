@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from flask_profiling.errors import StorageFailed
 from flask_profiling.inspector.discovery import Entry
 from flask_profiling.inspector.registry import Registry
-from flask_profiling.processes import process_space
-from flask_profiling.system import PrivateDirectory
+from flask_profiling.processes import process_space, process_started
+from flask_profiling.system import PrivateDirectory, try_lock
 from tests.pythons import PYTHON, python_path
 
 ENTRY = Entry(9229, "0f8fad5b-d9cb-469f-a165-70867728950e", "shop (pid 1)", "file:///srv")
@@ -47,6 +48,17 @@ def test_each_sees_the_others_and_not_itself(directory: PrivateDirectory) -> Non
     second.leave()
     first.leave()
     assert directory.names() == []
+
+
+def test_a_file_that_cannot_be_locked_is_given_up(directory: PrivateDirectory) -> None:
+    pid = os.getpid()
+    held = directory.open_shared(f"{pid}-{process_started(pid)}-{ENTRY.port}@{process_space()}")
+    assert try_lock(held)
+    try:
+        with pytest.raises(StorageFailed, match="cannot be locked"):
+            Registry(directory).enter(ENTRY)
+    finally:
+        os.close(held)
 
 
 def test_a_killed_worker_is_forgotten(directory: PrivateDirectory, tmp_path: Path) -> None:
