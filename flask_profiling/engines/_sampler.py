@@ -14,13 +14,14 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from types import CodeType
 from typing import Any, NamedTuple
 
 TRIES = 10
 _PATIENCE = 2.0  # for the host to allow its child to look
+_CALL_OF_INIT = "__init__"  # the "file" of a frame of the interpreter's own, between a class and its __init__
 _MODE_GIL = 2  # profiling.sampling.constants.PROFILING_MODE_GIL, whose import takes a quarter of a second
 
 
@@ -41,6 +42,13 @@ def is_plausible(frame: Frame) -> bool:
     file = frame.file
     known = file.endswith(".py") or (file[:1], file[-1:]) == ("<", ">") or os.path.isfile(file)
     return known and file != "<unknown file>" and file.isprintable() and frame.name.isprintable()
+
+
+def frames_of(inner_first: Sequence[Any]) -> Iterator[Frame]:
+    """Yield the frames of functions, the outermost first, from what ``_remote_debugging`` returns."""
+    for frame in reversed(inner_first):
+        if frame.filename != _CALL_OF_INIT:
+            yield Frame(frame.filename, frame.location.lineno if frame.location else 0, frame.funcname)
 
 
 def read(look: Look) -> list[Stack] | None:
@@ -114,11 +122,7 @@ def _looker(pid: int) -> Look:
     def look() -> Iterator[Stack]:
         for interpreter in unwinder.get_stack_trace():
             for thread in interpreter.threads:
-                frames = (
-                    Frame(frame.filename, frame.location.lineno if frame.location else 0, frame.funcname)
-                    for frame in reversed(thread.frame_info)
-                )
-                yield tuple(interned.setdefault(frame, frame) for frame in frames)
+                yield tuple(interned.setdefault(frame, frame) for frame in frames_of(thread.frame_info))
 
     deadline = time.monotonic() + _PATIENCE
     while True:

@@ -220,8 +220,8 @@ def _pace(lines: Iterable[str]) -> tuple[float, tuple[str, ...]]:
     each = float(pace["seconds"]) / int(pace["looks"])
     if pace["unread"] == "0":
         return each, ()
-    missing = f"{pace['unread']} of {pace['looks']} stacks could not be read, and are missing"
-    return each, (f"{missing}: they kept changing, or had more than a thousand functions.",)
+    missing = f"{pace['unread']} of {pace['looks']} looks met a stack that could not be read, and are missing"
+    return each, (f"{missing}: it kept changing, was too deep, or freed what a function had held.",)
 
 
 def _tree(lines: Iterable[str], is_application: Callable[[str], bool], each: float) -> tuple[CallTree, int]:

@@ -9,11 +9,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from flask_profiling.engines import _sampler
-from flask_profiling.engines._sampler import TRIES, Frame, Stack, first_lines, is_plausible, read, report
+from flask_profiling.engines._sampler import TRIES, Frame, Stack, first_lines, frames_of, is_plausible, read, report
 from tests.pythons import PYTHON
 
 SHOP = '''\
@@ -47,6 +48,15 @@ def test_memory_that_held_something_else_is_not_believed(file: str, name: str, b
 def test_a_template_that_is_there_is_believed(tmp_path: Path) -> None:
     (tmp_path / "page.html").touch()
     assert is_plausible(Frame(str(tmp_path / "page.html"), 3, "block 'body'"))
+
+
+def test_frames_of_the_interpreter_itself_are_left_out() -> None:
+    names = [("/app/shop.py", "Cart.__init__", 3), ("__init__", "__init__", None), ("/app/shop.py", "view", 9)]
+    met = [
+        SimpleNamespace(filename=file, funcname=name, location=line and SimpleNamespace(lineno=line))
+        for file, name, line in names
+    ]
+    assert list(frames_of(met)) == [Frame("/app/shop.py", 9, "view"), Frame("/app/shop.py", 3, "Cart.__init__")]
 
 
 def looking(*answers: Exception | Stack) -> Callable[[], Iterable[Stack]]:

@@ -185,7 +185,8 @@ SEES = """
 import time
 try:
     print("Sampling process", flush=True)
-    time.sleep(60)
+    while True:  # a signal just before one long sleep would be seen after it
+        time.sleep(0.01)
 except KeyboardInterrupt:
     print("view (/app/shop.py:3) 10", flush=True)
 """
@@ -214,7 +215,7 @@ def test_the_pace_of_looks_and_looks_in_vain_are_told() -> None:
     assert _pace(["Sampling process", "0 looks in 0.001 s, 0 unread"]) == (1 / 200, ())
     assert _pace(["Sampling process", "100 looks in 2.0 s, 0 unread"]) == (0.02, ())
     each, (note,) = _pace(["Sampling process", "100 looks in 2.0 s, 7 unread"])
-    assert (each, note[:12]) == (0.02, "7 of 100 sta")
+    assert (each, note[:12]) == (0.02, "7 of 100 loo")
 
 
 @by_python
