@@ -95,6 +95,21 @@ def test_nothing_but_the_sections_that_the_reader_knows_stands_in_their_order() 
     assert list(json.loads(text)) == ["snapshot", "nodes", "edges", "strings"]
 
 
+def test_labels_repeat_over_objects_of_one_shape(tmp_path: Path) -> None:
+    walk = Walk(
+        [
+            NodeRows("object", "point", [1, 2], 48, 2),
+            EdgeRows([0, 1], [3 * STRIDE, 4 * STRIDE, 4 * STRIDE, 3 * STRIDE]),
+            NodeRows("number", ["1", "2"], [3, 4], 28, 0),
+        ],
+        [under(STRIDE, 2 * STRIDE)],
+        [Label("property", "x"), Label("property", "y")],
+    )
+    taken = parsed(walk, tmp_path)
+    assert taken.describe(1) == [("property", "x", "1"), ("property", "y", "2")]
+    assert taken.describe(2) == [("property", "x", "2"), ("property", "y", "1")]
+
+
 def test_targets_told_late_stand_where_they_belong(tmp_path: Path) -> None:
     walk = Walk(
         [
