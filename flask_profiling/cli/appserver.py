@@ -56,7 +56,7 @@ def serving(info: ScriptInfo, prefix: str) -> Iterator[Target]:
                 for line in _last_words(log.fileno()):
                     say(line, err=True)
         finally:
-            _end(process)
+            end(process)
 
 
 def _await(process: subprocess.Popen[bytes], port: int, last_words: Callable[[], Sequence[str]]) -> None:
@@ -76,7 +76,8 @@ def _last_words(log: int) -> Sequence[str]:
     return [f"  {plain(line)}" for line in lines[-_LAST_LINES:]] or ["  (nothing)"]
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process of ours: it is asked to, and killed where it does not."""
     if process.poll() is None:
         process.terminate()
     try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from .appserver import end
 from .failure import INTERRUPTED, USAGE, Failure
 from .loadtest_report import show_files, show_route
 from .options import Server, server, server_options, wants_json
@@ -21,7 +22,6 @@ from .render import plain, say, say_json, sentence, show_failure
 
 NOT_FOUND = 127
 _STDERR = 2
-_SECONDS_TO_END = 10.0
 _SUMMARY_LIMIT = 4_000_000
 _SCRIPTS = Path(__file__).with_name("k6_scripts")
 BUILT_IN = ("smoke", "load")
@@ -170,13 +170,7 @@ def _run(command: Sequence[str], *, quiet: bool) -> int:
     try:
         return process.wait()
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(_SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end(process)
 
 
 def _summary(path: Path) -> dict[str, object]:
