@@ -154,8 +154,10 @@ class TraceHooks(_OwnHooks):
         if recorder is None:
             return None
         code = frame.f_code
-        if code.co_filename in self._libraries or self._is_library(code):
-            own = recorder.top.own
+        top = recorder.top
+        # the function that is expected was judged before
+        if top.last.after.own is not code and (code.co_filename in self._libraries or self._is_library(code)):
+            own = top.own
             if own is None or (caller := frame.f_back) is None or caller.f_code is not own or is_own_code(code):
                 return None
             recorder.entries.append(id(frame))
