@@ -11,7 +11,6 @@ from .render import columns, plain, say, sentence, table
 
 _HEADERS = ("Requests", "Errors", "p50", "p90", "p95", "p99", "What")
 _LATE = 0.05
-_MOST_STATUSES = 4
 
 
 def show(outcome: Outcome, routes: Sequence[HotRoute], artifacts: Sequence[str]) -> None:
@@ -24,7 +23,7 @@ def show(outcome: Outcome, routes: Sequence[HotRoute], artifacts: Sequence[str])
     say(table(_HEADERS, rows, right=tuple(range(6))))
     total = outcome.total()
     if total.errors:
-        statuses = total.statuses.most_common(_MOST_STATUSES)
+        statuses = total.statuses.most_common()
         say()
         say(sentence(f"Answers: {', '.join(f'{count} x {plain(status)}' for status, count in statuses)}"))
         unanswered = total.requests - total.latencies.count

@@ -1,14 +1,22 @@
-"""The table of a load test's hottest functions: where it must not be believed, it says so."""
+"""How a load test is printed: every answer is told of, and times that must not be believed say so."""
 
 from __future__ import annotations
 
 import pytest
 
-from flask_profiling.cli.loadtest_report import show_route
-from flask_profiling.loadtest import HotRoute
+from flask_profiling.cli.loadtest_report import show, show_route
+from flask_profiling.loadtest import HotRoute, Outcome, Tally
 from flask_profiling.model import Cost, Function, RouteTimes
 
 SMALL = Function("/srv/shop/models.py", 40, "small")
+
+
+def test_every_kind_of_answer_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    for status in (200, 400, 404, 409, 500, 502):
+        tally.add(0.01, status=str(status), failed=status >= 400)
+    show(Outcome({"GET /": tally}, 1.0, None, 0.0), [], [])
+    assert "Answers: 1 x 200, 1 x 400, 1 x 404, 1 x 409, 1 x 500, 1 x 502" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("has_overhead", [True, False])
