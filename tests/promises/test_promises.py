@@ -29,7 +29,7 @@ def promised(directory: Path) -> dict[int, list[str]]:
 
 
 def rows_of_tests(directory: Path) -> set[str]:
-    """Return the texts of the tests, among which the faults that they publish must be."""
+    """Return the texts of the tests in a directory, among which the faults that they publish must be."""
     trees = [ast.parse(path.read_text("utf-8")) for path in sorted(directory.rglob("test_*.py"))]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
@@ -48,7 +48,7 @@ def test_every_promise_has_tests_of_its_own_and_those_named_elsewhere_exist(numb
 
 
 def test_every_row_of_the_published_table_is_observed_by_a_test() -> None:
-    texts = rows_of_tests(ROOT / "tests")
+    texts = rows_of_tests(HERE)
     faults = [row.fault for row in read(TABLE)]
     assert len(faults) == len(set(faults)) > 15
     assert [(row.group, row.fault) for row in read(TABLE)] == [
