@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.imports import ROWS, cycles, house, imports_of, room_of, violations
+from tests.imports import ROWS, Import, cycles, house, imports_of, room_of, violations
 
 HOUSE = house()
 
@@ -19,12 +19,17 @@ def plant(package: Path, files: dict[str, str]) -> Path:
     return package
 
 
-def test_every_import_is_in_the_table() -> None:
-    assert violations(imports_of(HOUSE)) == []
+@pytest.fixture(scope="module")
+def imports() -> list[Import]:
+    return imports_of(HOUSE)
 
 
-def test_no_module_reaches_itself_by_its_imports() -> None:
-    assert cycles(imports_of(HOUSE)) == []
+def test_every_import_is_in_the_table(imports: list[Import]) -> None:
+    assert violations(imports) == []
+
+
+def test_no_module_reaches_itself_by_its_imports(imports: list[Import]) -> None:
+    assert cycles(imports) == []
 
 
 def test_every_room_has_a_row() -> None:
@@ -32,10 +37,9 @@ def test_every_room_has_a_row() -> None:
     assert rooms - set(ROWS) == set()
 
 
-def test_the_reader_sees_the_imports_that_are_there() -> None:
-    found = imports_of(HOUSE)
-    assert any(room_of(item.module) == "formats" and room_of(item.target) == "model" for item in found)
-    assert any(item.module == "flask_profiling.engines" and item.target == "importlib" for item in found)
+def test_the_reader_sees_the_imports_that_are_there(imports: list[Import]) -> None:
+    assert any(room_of(item.module) == "formats" and room_of(item.target) == "model" for item in imports)
+    assert any(item.module == "flask_profiling.engines" and item.target == "importlib" for item in imports)
 
 
 @pytest.mark.parametrize(
