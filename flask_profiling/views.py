@@ -31,7 +31,8 @@ logger = logging.getLogger("flask_profiling")
 
 BODY_LIMIT = 64 * 1024
 QUERY_FIELDS = 100
-# Options are flat. Where the app has raised the recursion limit, nesting would use up the stack (before Python 3.12).
+# Options are flat. Nesting would use up the stack of a thread that has little of it (1 MiB on Alpine), or of any where
+# the app has raised the recursion limit (before Python 3.12).
 _MOST_BRACKETS = 1000
 
 _CHUNK = 8 * 1024
