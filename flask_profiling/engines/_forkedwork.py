@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import EngineBusy
-from . import _heapchild, _heapfork
+from . import _heapchild, _heapfork, _heapthreads
 
 _DEADLINE = 60
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
@@ -61,7 +61,9 @@ def _forked(
 ) -> tuple[int | None, bytes]:
     with tempfile.TemporaryFile() as report:
         descriptor = report.fileno()
+        kept = _heapthreads.held_by_states()
         pid = _heapfork.spawn(lambda mask: _run(work, descriptor, [descriptor, *keep], seconds, mask), fork)
+        kept.clear()
         code = _heapfork.wait(pid, seconds)
         return code, os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 

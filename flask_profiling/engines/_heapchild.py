@@ -201,5 +201,5 @@ def own_objects(task: Task) -> Sequence[object]:
     live = task.live
     stacks = live.stacks.values()
     lists = [part for stack in stacks for part in (stack, stack.codes, stack.held, *stack.held)]
-    tables = (live.stacks, live.threads, live.dead, *live.dead)
+    tables = (live.stacks, live.threads, live.dead, *live.dead, live.kept)
     return (task, task.out, task.scratch, task.report, live, *tables, *lists, *task.own)

@@ -8,17 +8,24 @@ touched after it.
 
 from __future__ import annotations
 
+import gc
 import sys
+import threading
 from collections.abc import Iterable, Iterator
+from contextvars import Context
 from inspect import CO_OPTIMIZED
+from itertools import compress
 from types import CodeType, FrameType
 from typing import NamedTuple
+from weakref import ReferenceType
 
 from ..model.heap import Label
 from ._heapnames import code_name, identifier, thread_name
 from ._heapreaders import dict_getter
 
 _FRAMES_DIE = sys.version_info >= (3, 13)
+# Objects looked at before another thread may have its turn: some milliseconds.
+_STEP = 1 << 16
 
 
 class Stack(NamedTuple):
@@ -32,11 +39,12 @@ class Stack(NamedTuple):
 
 class Live(NamedTuple):
     """What the threads hold: stacks and thread objects by identifier; ``dead`` are frames that nobody may read after
-    the fork."""
+    the fork, ``kept`` is what :func:`held_by_states` found."""
 
     stacks: dict[int, Stack]
     threads: dict[int, object]
     dead: list[FrameType]
+    kept: list[object]
 
 
 def live(caller: FrameType, current: int, threads: dict[int, object]) -> Live:
@@ -55,7 +63,41 @@ def live(caller: FrameType, current: int, threads: dict[int, object]) -> Live:
             dead.append(frame)
             stack.codes.append(frame.f_code)
             stack.held.extend((f"{code_name(frame.f_code)}.{name}", value) for name, value in frame_locals(frame))
-    return Live(stacks, threads.copy(), dead)
+    return Live(stacks, threads.copy(), dead, held_by_states())
+
+
+def held_by_states() -> list[object]:
+    """Return what the states of threads hold, maybe alone: the marks of their thread-local values, contexts, exceptions
+    that are being handled.
+
+    Python destroys the states of all other threads in a forked child. To hold this over the fork, and no longer, keeps
+    the host's ``__del__`` from running there, where it would end connections and remove files that are in use.
+    """
+    if len(sys._current_frames()) == 1:
+        return []
+    handled = sys._current_exceptions().values()  # until Python 3.11 a tuple for each
+    held: list[object] = [part for each in handled for part in (each if type(each) is tuple else (each,))]
+    wanted = {id(cls) for cls in (Context, *_with_subclasses(threading.local))}
+    objects = gc.get_objects()
+    for first in range(0, len(objects), _STEP):
+        part = objects[first : first + _STEP]
+        for value in compress(part, map(wanted.__contains__, map(id, map(type, part)))):
+            held += [value] if type(value) is Context else _marks(value)
+    return held
+
+
+def _with_subclasses(cls: type) -> Iterator[type]:
+    yield cls
+    inner: type
+    for inner in type.__subclasses__(cls):
+        yield from _with_subclasses(inner)
+
+
+def _marks(local: object) -> Iterator[object]:
+    """Yield the objects that live as long as a thread with values in ``local``: the values go when they do."""
+    for table in gc.get_referents(local):
+        if type(table) is dict or type(table) is set:
+            yield from (mark() for mark in list(table) if type(mark) is ReferenceType)
 
 
 def frame_locals(frame: FrameType) -> list[tuple[str, object]]:

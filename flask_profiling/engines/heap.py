@@ -91,6 +91,7 @@ class HeapEngine:
                 str(files.temporary),
             )
             pid = _heapfork.spawn(lambda mask: _heapchild.run(task, mask), fork)
+            task.live.kept.clear()
             code = _heapfork.wait(pid, self._deadline, is_wanted=self._options.is_wanted)
             report = files.told()
             if code not in (_heapchild.DONE, None) or "summary" not in report:

@@ -6,8 +6,10 @@ import errno
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,35 @@ def test_what_the_child_returns_comes_back() -> None:
 
 def test_where_there_is_no_fork_it_is_done_here() -> None:
     assert _forkedwork.in_child(os.getpid, fork=None, shortage=str) == os.getpid()
+
+
+class Connection:
+    """What a thread keeps for itself; when it goes it tells the pid of the process that ended it."""
+
+    def __init__(self, ended: Path) -> None:
+        self._ended = ended
+
+    def __del__(self) -> None:
+        self._ended.write_text(str(os.getpid()))
+
+
+def test_what_other_threads_keep_for_themselves_is_not_ended_in_the_child(tmp_path: Path) -> None:
+    local, ready, done_with = threading.local(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        local.connection = Connection(tmp_path / "ended")
+        ready.set()
+        done_with.wait(60)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert ready.wait(60)
+    try:
+        assert done((tmp_path / "ended").exists) is False
+    finally:
+        done_with.set()
+        thread.join()
+    assert (tmp_path / "ended").read_text() == str(os.getpid()), "it was kept longer than its thread"
 
 
 def killed() -> object:

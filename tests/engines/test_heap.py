@@ -284,6 +284,42 @@ def test_locals_of_running_functions_hang_below_their_thread(tmp_path: Path) -> 
     )
 
 
+def test_what_the_states_of_threads_hold_is_shown_and_outlives_the_fork(tmp_path: Path) -> None:
+    [lost] = run(
+        """
+        import contextvars, threading
+        ready, done, parent = threading.Event(), threading.Event(), os.getpid()
+        class Held:
+            def __del__(self):
+                if os.getpid() != parent:
+                    (SPOOL / "lost").touch()
+        class Own(threading.local): pass
+        local, own, variable = threading.local(), Own(), contextvars.ContextVar("variable")
+        def work():
+            local.held, own.held = Held(), Held()
+            variable.set(Held())
+            try:
+                raise LookupError(Held())
+            except LookupError:
+                ready.set()
+                done.wait(60)
+        thread = threading.Thread(target=work)
+        thread.start()
+        ready.wait(60)
+        snapshot("a")
+        done.set()
+        thread.join()
+        say((SPOOL / "lost").exists())
+        """,
+        tmp_path / "spool",
+    )
+    assert lost is False, "a destructor of the host ran in the child"
+    taken = Snapshot(tmp_path / "spool/a.heapsnapshot")
+    ways = [taken.path(node) for node in taken.all("__main__.Held")]
+    assert len(ways) == 4
+    assert {"local", "own"} <= {step for way in ways for step in way}, "the way to a value begins at its variable"
+
+
 def test_a_thread_that_is_handling_an_exception_deep_down_does_no_harm(tmp_path: Path) -> None:
     run(
         """
