@@ -52,7 +52,8 @@ def attempt(operation: Callable[[PrivateDirectory], object], private: PrivateDir
         assert "secret" not in failure.message, failure.message
         return False
     finally:
-        assert open_descriptors() == before, system
+        # Fewer are none of our business: garbage of other tests holds some, until it is collected at any moment.
+        assert open_descriptors() <= before, system
     return True
 
 
@@ -257,7 +258,7 @@ def test_a_file_that_is_being_written_stays_though_the_clock_was_put_forward(tmp
         assert process.stdout.readline() == "in the middle\n"
         before = open_descriptors()
         assert private.sweep(now=time.time() + 14 * 365 * 86_400) == 0
-        assert open_descriptors() == before
+        assert open_descriptors() <= before
         process.stdin.write("\n")
         process.stdin.flush()
         assert process.stdout.readline() == "done\n"
