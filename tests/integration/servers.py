@@ -122,8 +122,16 @@ class Server:
         return self.request("GET", path)
 
     def start(self, **options: object) -> Answer:
+        """Start a session; workers that a busy machine held up are waited for, as what they serve before is lost."""
         body = json.dumps({"heap": False, **options}).encode()
-        return self.request("POST", f"{self.prefix}/start", body, {"Content-Type": "application/json"})
+        answer = self.request("POST", f"{self.prefix}/start", body, {"Content-Type": "application/json"})
+        if answer.status == 200 and answer.json()["missing"]:
+            wait_for(self._all_take_part, "every worker to take part")
+        return answer
+
+    def _all_take_part(self) -> bool:
+        status = self.status()
+        return not status["active"] or all(worker["state"] == "profiling" for worker in status["workers"])
 
     def stop(self) -> Answer:
         return self.request("POST", f"{self.prefix}/stop", timeout=60)
