@@ -57,6 +57,8 @@ def _allocations(data: Allocations) -> Section:
         for route in {"": None, **data.by_route()}
         for frame, amount in data.of_route(route).by_line().items()
     ]
+    if data.rest_sites:  # of any lines and routes, also of those in other rows
+        lines.append((f"({data.rest_sites:,} smaller sites)", "(no route told)", data.rest))
     lines.sort(key=lambda line: (-line[2].size_growth, line[:2]))
     return {
         "title": "Allocation sites",

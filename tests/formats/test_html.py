@@ -261,6 +261,16 @@ def test_each_kind_of_memory_has_a_section(kind: str) -> None:
     assert all(len(row) == len(section["columns"]) for row in section["rows"])
 
 
+def test_the_smaller_allocation_sites_are_a_row_so_that_the_rows_add_up() -> None:
+    sites = {(Frame("/srv/a.py", line, "f"),): Amount(size, 1, size, 1) for line, size in ((1, 10), (2, 30), (3, 20))}
+    kept = Recording("allocations", Allocations(1, True, sites).bounded(1))
+    (section,) = data_of(replace(shop(), recordings=(kept,)))["sections"]
+    assert section["rows"] == [
+        ["(2 smaller sites)", "(no route told)", 30, 30, 2],
+        ["f  /srv/a.py:2", "(no route told)", 30, 30, 1],
+    ]
+
+
 def test_objects_that_were_only_counted_have_no_sizes() -> None:
     counted = Recording("heap", HeapSummary(1200, 0, False, {"shop.Item": (1200, 0)}))
     (section,) = data_of(replace(shop(), recordings=(counted,)))["sections"]
