@@ -120,6 +120,10 @@ def test_hostile_names_are_one_label(name: str) -> None:
     assert len(nodes(source(only(Function(f"/srv/{name}.py", 1, "page"))))) == 1
 
 
+def test_controls_in_a_name_are_spelled_out() -> None:
+    assert r'label="shop.pages:1:a\\nb\n' in source(only(Function("/srv/shop/pages.py", 1, "a\nb")))
+
+
 @requires("dot")
 @pytest.mark.parametrize("file", ["graph", "node", "digraph", "1a", "strict", "", "~"])
 def test_a_file_named_like_a_keyword_is_only_a_name(file: str) -> None:
