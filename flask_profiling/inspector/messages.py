@@ -17,9 +17,9 @@ SERVER_ERROR = -32000
 
 # V8 keeps the number of a message in 32 bits.
 _MOST_ID = 2**31 - 1
-# Each level of nesting takes C stack. Where the app has raised Python's recursion limit, nothing else bounds it before
-# Python 3.12, and the process would die.
-_MOST_BRACKETS = 10_000
+# Each level of nesting takes a hundred bytes of C stack or more, and a thread may have little of it (1 MiB on Alpine).
+# Python itself bounds it too late for that, or, before 3.12 where the app has raised the recursion limit, not at all.
+_MOST_BRACKETS = 2_000
 _SHOWN_LENGTH = 60
 
 

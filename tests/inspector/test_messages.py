@@ -17,17 +17,24 @@ def test_a_command_is_read() -> None:
     assert messages.read(b'{"id":-1,"method":"A.b"}') == Call(-1, "A.b", {})
 
 
-def test_no_nesting_ends_a_process_whose_recursion_limit_was_raised(tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [1 << 18, 9_000, 2_000])
+def test_no_nesting_ends_a_process_whose_recursion_limit_was_raised(tmp_path: Path, depth: int) -> None:
     finished = run_alone(
-        """
+        f"""
         import sys
+        import threading
         from flask_profiling.inspector import messages
+        def read():
+            for frame in ("[" * {depth}, '{{"":' * {depth}, b"[" * {depth}, b'{{"":' * {depth}):
+                try:
+                    messages.read(frame)
+                except messages.Refused as error:
+                    print(error.code)
         sys.setrecursionlimit(10**6)
-        for frame in ("[" * (1 << 20), '{"":' * (1 << 18), b"[" * (1 << 20), b'{"":' * (1 << 18)):
-            try:
-                messages.read(frame)
-            except messages.Refused as error:
-                print(error.code)
+        threading.stack_size(512 << 10)  # half of what a thread has on Alpine
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
         """,
         tmp_path,
     )
