@@ -75,7 +75,7 @@ def held_by_states() -> list[object]:
     """
     if len(sys._current_frames()) == 1:
         return []
-    handled = sys._current_exceptions().values()  # until Python 3.11 a tuple for each
+    handled: Iterable[object] = sys._current_exceptions().values()  # until Python 3.11 a tuple for each
     held: list[object] = [part for each in handled for part in (each if type(each) is tuple else (each,))]
     wanted = {id(cls) for cls in (Context, *_with_subclasses(threading.local))}
     objects = gc.get_objects()
