@@ -14,7 +14,7 @@ import pytest
 from flask_profiling.heapfile import load, retained
 from flask_profiling.model import Allocations
 from tests.components import requires
-from tests.integration.servers import KNOWN_APP, NEEDS, PROJECT, PYTHON, Answer, Server, serve, wait_for
+from tests.integration.servers import KNOWN_APP, NEEDS, PROJECT, PYTHON, Answer, Server, serve
 from tests.pythons import run_alone
 
 TRACED_APP = "tests.integration.traced_app:create_app()"
@@ -67,12 +67,6 @@ def leaked(server: Server, answer: Answer) -> tuple[int, int]:
     return sum(node["selfSize"] for node in frames), sum(node["selfSize"] for node in nodes)
 
 
-def start(server: Server, **options: object) -> None:
-    """Start a session, and wait for the workers that follow: what they serve before that is not counted."""
-    assert server.start(**options).status == 200
-    wait_for(lambda: {each["state"] for each in server.status()["workers"]} == {"profiling"}, "every worker")
-
-
 def keep(server: Server) -> None:
     assert set(server.load([f"/keep/{BLOCK}"] * TIMES)) == {200}
 
@@ -93,7 +87,7 @@ def command(server: Server, *arguments: str) -> Any:
 
 @KINDS
 def test_allocations_name_the_leaking_line_and_its_bytes(server: Server, kind: str, workers: int) -> None:
-    start(server, cpu="off", allocations=5)
+    assert server.start(cpu="off", allocations=5).status == 200
     keep(server)
     answer = server.stop()
     size, whole = leaked(server, answer)
@@ -105,7 +99,7 @@ def test_allocations_name_the_leaking_line_and_its_bytes(server: Server, kind: s
 
 @KINDS
 def test_what_grew_is_told_by_route(server: Server, kind: str, workers: int) -> None:
-    start(server, cpu="off", allocations=5)
+    assert server.start(cpu="off", allocations=5).status == 200
     keep(server)
     assert set(server.load(["/leak"] * TIMES)) == {200}
     answer = server.stop()
@@ -123,7 +117,7 @@ def test_what_grew_is_told_by_route(server: Server, kind: str, workers: int) -> 
 
 @KINDS
 def test_the_class_that_grew_is_counted(server: Server, kind: str, workers: int) -> None:
-    start(server, cpu="off", allocations=1)
+    assert server.start(cpu="off", allocations=1).status == 200
     assert set(server.load(["/leak"] * TIMES)) == {200}
     rows = data(server, server.stop(), "growth")["classes"]
     (kept,) = [(before, after) for name, before, after in rows if name.endswith("known_app.Kept")]
@@ -132,7 +126,7 @@ def test_the_class_that_grew_is_counted(server: Server, kind: str, workers: int)
 
 @KINDS
 def test_allocations_a_cpu_engine_and_a_snapshot_go_together(server: Server, kind: str, workers: int) -> None:
-    start(server, cpu="calltree", allocations=10, heap=True)
+    assert server.start(cpu="calltree", allocations=10, heap=True).status == 200
     keep(server)
     answer = server.stop()
     assert answer.status == 200
