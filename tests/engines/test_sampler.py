@@ -82,7 +82,8 @@ def test_one_that_keeps_changing_is_given_up() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="code has qualified names from 3.11 on")
-def test_functions_begin_where_their_code_does(tmp_path: Path) -> None:
+def test_functions_begin_where_their_code_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # as -B sets it in the program
     shop = tmp_path / "shop.py"
     shop.write_text(SHOP)
     met = [
