@@ -13,7 +13,8 @@ from tests.components import all_components_required, enforce
 
 # examples take as long as a busy machine lets them, to run and to make; the timeout of the test bounds them
 too_slow = hypothesis.HealthCheck.too_slow
-hypothesis.settings.register_profile("profiling", deadline=None, suppress_health_check=[too_slow])
+# half as many as by default: every Python and every run draws others
+hypothesis.settings.register_profile("profiling", max_examples=50, deadline=None, suppress_health_check=[too_slow])
 hypothesis.settings.load_profile("profiling")
 
 # A shell starts what is put into the background with Ctrl-C ignored, and all servers and commands would inherit that.

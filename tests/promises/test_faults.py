@@ -26,6 +26,7 @@ from flask_profiling.errors import NotRunning, ProfilingError
 from flask_profiling.formats import FORMATS
 from flask_profiling.model import Recording
 from flask_profiling.sessions import Stopped
+from flask_profiling.sessions.machine import WATCH_INTERVAL
 from flask_profiling.store import Store
 from tests.faults import CODES, FailingSystem, OtherSystem, open_descriptors
 from tests.sessions.machines import CPU, Time, machine
@@ -50,7 +51,14 @@ class Site:
         self.time = Time()
         self.worker = machine(output, pid=1, time=self.time, system=self.disk)
         self.other = machine(output, pid=2, time=self.time)
-        self.time.meanwhile = self.look
+        self.looks = 0
+        self.time.meanwhile = self.wait
+
+    def wait(self) -> None:
+        """Time passes, and the watchers look as often as their threads would."""
+        if (looks := int(self.time.reading / WATCH_INTERVAL)) > self.looks:
+            self.looks = looks
+            self.look()
 
     def look(self) -> None:
         """Both watchers look, as their threads would: a failure is logged and goes no further."""
@@ -92,7 +100,7 @@ def begun_elsewhere(site: Site) -> None:
     site.attend()
     site.time.meanwhile = site.other.sessions._closing.is_set  # nobody looks yet
     site.other.sessions.start(CPU)
-    site.time.meanwhile = site.look
+    site.time.meanwhile = site.wait
 
 
 def stored(site: Site) -> None:
@@ -106,7 +114,7 @@ def interrupted(site: Site) -> None:
     site.time.meanwhile = lambda: None
     victim.sessions.start(CPU)
     victim.sessions._coordinator.forget()
-    site.time.meanwhile = site.look
+    site.time.meanwhile = site.wait
 
 
 def arrive(site: Site) -> None:
