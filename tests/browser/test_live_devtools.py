@@ -15,7 +15,7 @@ import_or_skip("playwright")
 
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
-from tests.browser.devtools import Activity, all_activities, open_tab, picture, rows  # noqa: E402
+from tests.browser.devtools import all_activities, open_tab, picture, row, rows  # noqa: E402
 from tests.browser.live import attach, browser_that_discovers, inspected  # noqa: E402
 from tests.inspector.places import listed  # noqa: E402
 from tests.ports import free_port  # noqa: E402
@@ -70,12 +70,6 @@ def stop(page: Page) -> None:
     page.get_by_role("tab", name="Bottom-up").wait_for(timeout=30_000)
 
 
-def table(page: Page, tab: str) -> dict[str, Activity]:
-    """Return every row of one tab of the Performance panel, by the name of the function."""
-    open_tab(page, tab)
-    return {activity.name: activity for activity in all_activities(page)}
-
-
 def test_chrome_inspect_lists_every_worker(stage: tuple[Server, Browser, str]) -> None:
     server, browser, _ = stage
     page = browser.contexts[0].new_page()
@@ -94,13 +88,15 @@ def test_a_recording_names_the_hot_function_under_busy_threads(server: Server, o
     open_tab(page, "Bottom-up")
     wait_for(lambda: any("spin" in " ".join(cells) for cells in rows(page)), "the hot function")
     picture(page, "live-recording")
-    shares = table(page, "Bottom-up")
+    shares = {activity.name: activity for activity in all_activities(page)}
     own = {name: activity.self_time for name, activity in shares.items() if name != "(idle)"}
     assert max(own, key=own.__getitem__) == "spin"
     assert own["spin"] > 10 * own["hot"]
     hot, mild = shares["hot"].total_time, shares["mild"].total_time
     assert 0.6 < hot / (hot + mild) < 0.9  # three quarters, were there no other threads
-    first_level = [name for name in table(page, "Call tree") if name.startswith("worker ")]
+    open_tab(page, "Call tree")
+    row(page, "worker ").wait_for()  # until then the rows are those of the other tab
+    first_level = [activity.name for activity in all_activities(page) if activity.name.startswith("worker ")]
     assert len(first_level) >= 2
     assert {int(name.split()[1]) for name in first_level} <= server.worker_pids(at_least=2)
     last = server.status()
